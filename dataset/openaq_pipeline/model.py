@@ -1,0 +1,232 @@
+"""The types that travel between the rooms of the house.
+
+All are frozen. Times are timezone-aware and in UTC; names carry units (`_seconds`, `_bytes`). The names of fields
+that come from OpenAQ are OpenAQ's own.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+import msgspec
+
+Source = Literal["api", "archive", "latest"]
+Outcome = Literal["ok", "partial", "failed"]
+SensorOutcome = Literal["ok", "parked", "failed", "skipped"]
+
+
+class Key(NamedTuple):
+    """What makes a measurement one and the same: the sensor and the end of its period (OPENAQ: unique upstream)."""
+
+    sensors_id: int
+    datetime: datetime
+
+
+class Measurement(msgspec.Struct, frozen=True, gc=False):
+    """One row of `location_{id}.json`; the field order here is the order on disk.
+
+    `value` is None where OpenAQ has a row without a value. `datetime` is the **end** of the averaging period, the
+    stamp OpenAQ stores; `datetime_local` is the same moment as OpenAQ prints it for the station.
+    `interval_seconds` is None where OpenAQ's interval can't be read; `has_flags` is None where the source does not
+    say. `issues` names the quality rules the row broke. `first_seen` is when this pipeline first stored the row.
+    """
+
+    location_id: int
+    sensors_id: int
+    parameters_id: int
+    parameter: str
+    units: str
+    value: float | None
+    datetime: datetime
+    datetime_local: str
+    interval_seconds: int | None
+    has_flags: bool | None
+    issues: tuple[str, ...]
+    source: Source
+    first_seen: datetime
+
+    @property
+    def key(self) -> Key:
+        """Return the row's identity."""
+        return Key(self.sensors_id, self.datetime)
+
+
+class Window(msgspec.Struct, frozen=True):
+    """A span of period ends (start, end]: start exclusive, end inclusive, as OpenAQ's `datetime_from`/`datetime_to`.
+
+    Windows that share a boundary abut: together they hold every row once.
+    """
+
+    start: datetime
+    end: datetime
+
+    @property
+    def length(self) -> timedelta:
+        """Return the window's length; zero or less means that it holds nothing."""
+        return self.end - self.start
+
+    def halves(self) -> tuple[Window, Window]:
+        """Return the earlier and the later half, cut at a whole second because OpenAQ's bounds are whole seconds."""
+        middle = (self.start + self.length / 2).replace(microsecond=0)
+        return Window(self.start, middle), Window(middle, self.end)
+
+
+class Sensor(msgspec.Struct, frozen=True):
+    """One instrument for one parameter at one location; `id` is OpenAQ's `sensors_id`."""
+
+    id: int
+    parameters_id: int
+    parameter: str
+    units: str
+    display_name: str | None = None
+
+
+class License(msgspec.Struct, frozen=True):
+    """A licence of a location's data and whom to name; dates are OpenAQ's `YYYY-MM-DD`, None for open ends."""
+
+    id: int
+    name: str
+    attribution_name: str | None = None
+    attribution_url: str | None = None
+    date_from: str | None = None
+    date_to: str | None = None
+
+
+class Location(msgspec.Struct, frozen=True):
+    """What OpenAQ says of a location; None where it says nothing. `fetched` is when it was asked."""
+
+    id: int
+    name: str | None
+    locality: str | None
+    timezone: str
+    country_code: str | None
+    country_name: str | None
+    latitude: float | None
+    longitude: float | None
+    provider: str | None
+    owner: str | None
+    is_mobile: bool
+    is_monitor: bool
+    licenses: tuple[License, ...]
+    sensors: tuple[Sensor, ...]
+    datetime_first: datetime | None
+    datetime_last: datetime | None
+    fetched: datetime
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """A row that is no measurement, as OpenAQ sent it (`row`, JSON text), with the reason in words."""
+
+    location_id: int
+    sensors_id: int
+    reason: str
+    row: str
+    seen: datetime
+
+
+class SensorState(msgspec.Struct, frozen=True):
+    """What is remembered of one sensor between runs.
+
+    `watermark` is the latest period end up to which everything OpenAQ showed is durably stored; None: nothing yet.
+    `failures` counts failed reads in a row. `parked_until` is the next probe of a parked sensor, None if it is not
+    parked; `last_error` is why. `swept` is when the wide look-back last ran.
+    """
+
+    watermark: datetime | None = None
+    failures: int = 0
+    parked_until: datetime | None = None
+    last_error: str | None = None
+    swept: datetime | None = None
+
+
+class FileMark(msgspec.Struct, frozen=True):
+    """Size and modification time of a data file as this pipeline left it: while they match, nobody else changed it."""
+
+    size_bytes: int
+    mtime_ns: int
+
+
+class LocationState(msgspec.Struct, frozen=True):
+    """What is remembered of one location; `last_fetch_time` is the last try, `last_successful_run` the last full one."""
+
+    last_fetch_time: datetime | None = None
+    last_successful_run: datetime | None = None
+    file: FileMark | None = None
+    sensors: dict[int, SensorState] = {}
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Rows by what became of them; `fetched` is their sum. `clean` counts the stored ones without an issue."""
+
+    new: int = 0
+    revised: int = 0
+    identical: int = 0
+    rejected: int = 0
+    clean: int = 0
+
+    @property
+    def fetched(self) -> int:
+        """Return how many rows OpenAQ sent."""
+        return self.new + self.revised + self.identical + self.rejected
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.new + other.new,
+            self.revised + other.revised,
+            self.identical + other.identical,
+            self.rejected + other.rejected,
+            self.clean + other.clean,
+        )
+
+
+class SensorReport(msgspec.Struct, frozen=True):
+    """How one sensor fared in a run; `error` is None when its whole window was read."""
+
+    sensors_id: int
+    parameter: str
+    units: str
+    outcome: SensorOutcome
+    counts: Counts
+    watermark: datetime | None
+    error: str | None = None
+
+
+class LocationReport(msgspec.Struct, frozen=True):
+    """How one location fared in a run; `warnings` tell what was odd but did not stop it."""
+
+    location_id: int
+    name: str | None
+    outcome: Outcome
+    counts: Counts
+    sensors: tuple[SensorReport, ...] = ()
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """One run: what was planned, what was sent, what came of it.
+
+    `quality_score` is the share of fetched measurements without an issue in percent, None when there were none.
+    `slowest_response_seconds` is None when no request was answered.
+    """
+
+    started: datetime
+    duration_seconds: float
+    requests_planned: int
+    requests: int
+    locations: tuple[LocationReport, ...]
+    slowest_response_seconds: float | None
+    quality_score: float | None
+    error: str | None = None
+    hint: str | None = None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something a check found in a file: the rule, how bad it is, how often, an example and what to do."""
+
+    rule: str
+    severity: Literal["error", "warning", "info"]
+    count: int
+    message: str
+    hint: str = ""

@@ -1,0 +1,1 @@
+"""The source: OpenAQ over HTTP, within the request budget of the key."""

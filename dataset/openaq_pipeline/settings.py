@@ -1,0 +1,227 @@
+"""The settings as types: every key of `config.yaml` with its default, its unit and the values it allows.
+
+How they are found and read (files, environment, precedence, line numbers) is `config`'s business.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, Strict
+
+from openaq_pipeline import thresholds
+
+ANY_UNIT = "any"
+
+LocationId = Annotated[int, Strict(), Field(ge=1, le=2**31 - 1)]
+"""OpenAQ's ids are 32-bit; a larger one makes its server answer 500 (OPENAQ section 1)."""
+
+PositiveInt = Annotated[int, Strict(), Field(gt=0)]
+PositiveNumber = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+
+
+def _by_unit(value: object) -> object:
+    """Bring `pm25: X` (any unit) and `o3: {ppm: X}` to one form, a table by unit."""
+    return value if isinstance(value, dict) else {ANY_UNIT: value}
+
+
+def _low_below_high(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the first number must be below the second")
+    return bounds
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url.rstrip("/"))
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not parts.path.endswith("/v3"):
+        raise ValueError("must be an http or https address that ends in /v3")
+    return url.rstrip("/")
+
+
+Range = Annotated[tuple[Number, Number], AfterValidator(_low_below_high)]
+RangeByUnit = Annotated[dict[str, Range], BeforeValidator(_by_unit)]
+LimitByUnit = Annotated[dict[str, PositiveNumber], BeforeValidator(_by_unit)]
+
+
+class Section(BaseModel):
+    """A section of the file: unknown keys are errors, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScheduleSettings(Section):
+    """When the daemon runs; cron times are in `timezone`."""
+
+    mode: Literal["interval", "cron", "once"] = "interval"
+    interval_hours: PositiveNumber = 2
+    cron: str = "0 */2 * * *"
+    timezone: str = "UTC"
+
+
+class ApiSettings(Section):
+    """How OpenAQ is asked. `timeout_seconds` is the longest silence; a whole answer may take twice that."""
+
+    base_url: Annotated[str, AfterValidator(_base_url)] = "https://api.openaq.org/v3"
+    api_key: SecretStr | None = None
+    timeout_seconds: PositiveNumber = 30
+    requests_per_minute: PositiveInt = 60
+    requests_per_hour: PositiveInt = 2000
+    max_workers: Annotated[int, Strict(), Field(ge=1, le=32)] = 4
+
+
+class DataSettings(Section):
+    """What is kept, where, and how far back each poll looks."""
+
+    directory: str = "data"
+    initial_days: PositiveInt = 30
+    lookback_hours: NotNegative = 24
+    sweep_hours: NotNegative = 72
+    live_days: PositiveInt = 35
+
+
+class SeriesTests(Section):
+    """The tests that compare a value with its neighbours in time; see `thresholds` for the defaults' sources.
+
+    `neighbour_hours`: values further apart than this are not compared. `flat_line_hours`: so long may a value stay
+    the same, by parameter. `spike`: the largest distance from the mean of both neighbours. `rate_of_change`: the
+    largest change per hour. The last two are in the parameter's unit. A parameter without an entry is not tested.
+    """
+
+    neighbour_hours: PositiveNumber = thresholds.NEIGHBOUR_HOURS
+    flat_line_hours: dict[str, PositiveNumber] = Field(default_factory=lambda: dict(thresholds.FLAT_LINE_HOURS))
+    spike: dict[str, LimitByUnit] = Field(default_factory=lambda: dict(thresholds.SPIKE), validate_default=True)
+    rate_of_change: dict[str, LimitByUnit] = Field(
+        default_factory=lambda: dict(thresholds.RATE_OF_CHANGE), validate_default=True
+    )
+
+
+RequiredField = Literal[
+    "location_id",
+    "sensors_id",
+    "parameters_id",
+    "parameter",
+    "units",
+    "value",
+    "datetime",
+    "datetime_local",
+    "interval_seconds",
+    "has_flags",
+]
+
+
+class ValidationSettings(Section):
+    """When a row is odd. `required_fields` must be there and not null; a row without one goes to `rejects/`."""
+
+    parameter_ranges: dict[str, RangeByUnit] = Field(
+        default_factory=lambda: dict(thresholds.PARAMETER_RANGES), validate_default=True
+    )
+    required_fields: list[RequiredField] = Field(
+        default_factory=lambda: ["location_id", "sensors_id", "parameter", "units", "datetime"]
+    )
+    max_future_minutes: NotNegative = 60
+    series_tests: SeriesTests = Field(default_factory=SeriesTests)
+
+
+class AlertSettings(Section):
+    """When somebody is told."""
+
+    max_consecutive_failures: PositiveInt = 3
+    min_quality_score: Annotated[float, Strict(), Field(ge=0, le=100)] = 90
+    max_api_response_seconds: PositiveNumber = 60
+    stale_after_hours: PositiveNumber = 6
+
+
+class MonitoringSettings(Section):
+    """What is written down about the runs."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_file: str = "pipeline.log"
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+
+
+class SlackSettings(Section):
+    """Alerts to a Slack channel."""
+
+    enabled: bool = False
+    webhook_url: SecretStr | None = None
+
+
+class EmailSettings(Section):
+    """Alerts by mail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    enabled: bool = False
+    sender: str = Field(default="", alias="from")
+    to: list[str] = Field(default_factory=list)
+    security: Literal["starttls", "ssl", "none"] = "starttls"
+
+
+class WebhookSettings(Section):
+    """Alerts as JSON to an address of yours."""
+
+    enabled: bool = False
+    allow_private: bool = False
+
+
+class NotificationSettings(Section):
+    """Who is told; each channel has its own switch."""
+
+    enabled: bool = False
+    slack: SlackSettings = Field(default_factory=SlackSettings)
+    email: EmailSettings = Field(default_factory=EmailSettings)
+    webhook: WebhookSettings = Field(default_factory=WebhookSettings)
+
+
+class WebSettings(Section):
+    """The status page."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Strict(), Field(ge=1, le=65535)] = 8765
+
+
+class PostgresSettings(Section):
+    """A copy in PostgreSQL; its address comes from DATABASE_URL."""
+
+    enabled: bool = False
+
+
+class StorageSettings(Section):
+    """Further stores beside the files."""
+
+    postgres: PostgresSettings = Field(default_factory=PostgresSettings)
+
+
+class FileSettings(Section):
+    """The whole of `config.yaml`."""
+
+    locations: list[LocationId] = Field(default_factory=list)
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    data: DataSettings = Field(default_factory=DataSettings)
+    validation: ValidationSettings = Field(default_factory=ValidationSettings)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
+    notifications: NotificationSettings = Field(default_factory=NotificationSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+
+
+class Settings(FileSettings):
+    """What a run works with: the file, with environment and flags on top, and where things are.
+
+    `config_path` is None when no file was found and the defaults hold. `warnings` are sentences for the user.
+    """
+
+    data_dir: Path
+    config_path: Path | None = None
+    environment: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def model_post_init(self, _context: Any, /) -> None:
+        """Keep each location once, in the order given."""
+        object.__setattr__(self, "locations", list(dict.fromkeys(self.locations)))

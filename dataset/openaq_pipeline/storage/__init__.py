@@ -1,0 +1,1 @@
+"""The keeping: location files, state, rejects and metadata on disk."""
