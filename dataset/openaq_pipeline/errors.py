@@ -61,3 +61,7 @@ class SensorBroken(PipelineError):
 
 class LockHeld(PipelineError):
     """Another process works on this data folder (exit code 3)."""
+
+
+class Stopped(PipelineError):
+    """Somebody asked this process to stop: end in order and keep what is stored."""

@@ -6,7 +6,7 @@ that come from OpenAQ are OpenAQ's own.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import datetime as dt
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ class Key(NamedTuple):
     """What makes a measurement one and the same: the sensor and the end of its period (OPENAQ: unique upstream)."""
 
     sensors_id: int
-    datetime: datetime
+    datetime: dt.datetime
 
 
 class Measurement(msgspec.Struct, frozen=True, gc=False):
@@ -38,18 +38,23 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     parameter: str
     units: str
     value: float | None
-    datetime: datetime
+    datetime: dt.datetime
     datetime_local: str
     interval_seconds: int | None
     has_flags: bool | None
     issues: tuple[str, ...]
     source: Source
-    first_seen: datetime
+    first_seen: dt.datetime
 
     @property
     def key(self) -> Key:
         """Return the row's identity."""
         return Key(self.sensors_id, self.datetime)
+
+
+def file_order(row: Measurement) -> tuple[dt.datetime, int]:
+    """Return the sort key of rows in a location file."""
+    return (row.datetime, row.sensors_id)
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -58,11 +63,11 @@ class Window(msgspec.Struct, frozen=True):
     Windows that share a boundary abut: together they hold every row once.
     """
 
-    start: datetime
-    end: datetime
+    start: dt.datetime
+    end: dt.datetime
 
     @property
-    def length(self) -> timedelta:
+    def length(self) -> dt.timedelta:
         """Return the window's length; zero or less means that it holds nothing."""
         return self.end - self.start
 
@@ -110,9 +115,9 @@ class Location(msgspec.Struct, frozen=True):
     is_monitor: bool
     licenses: tuple[License, ...]
     sensors: tuple[Sensor, ...]
-    datetime_first: datetime | None
-    datetime_last: datetime | None
-    fetched: datetime
+    datetime_first: dt.datetime | None
+    datetime_last: dt.datetime | None
+    fetched: dt.datetime
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -122,7 +127,7 @@ class Reject(msgspec.Struct, frozen=True):
     sensors_id: int
     reason: str
     row: str
-    seen: datetime
+    seen: dt.datetime
 
 
 class SensorState(msgspec.Struct, frozen=True):
@@ -133,11 +138,11 @@ class SensorState(msgspec.Struct, frozen=True):
     parked; `last_error` is why. `swept` is when the wide look-back last ran.
     """
 
-    watermark: datetime | None = None
+    watermark: dt.datetime | None = None
     failures: int = 0
-    parked_until: datetime | None = None
+    parked_until: dt.datetime | None = None
     last_error: str | None = None
-    swept: datetime | None = None
+    swept: dt.datetime | None = None
 
 
 class FileMark(msgspec.Struct, frozen=True):
@@ -150,8 +155,8 @@ class FileMark(msgspec.Struct, frozen=True):
 class LocationState(msgspec.Struct, frozen=True):
     """What is remembered of one location; `last_fetch_time` is the last try, `last_successful_run` the last full one."""
 
-    last_fetch_time: datetime | None = None
-    last_successful_run: datetime | None = None
+    last_fetch_time: dt.datetime | None = None
+    last_successful_run: dt.datetime | None = None
     file: FileMark | None = None
     sensors: dict[int, SensorState] = {}
 
@@ -188,38 +193,85 @@ class SensorReport(msgspec.Struct, frozen=True):
     units: str
     outcome: SensorOutcome
     counts: Counts
-    watermark: datetime | None
+    watermark: dt.datetime | None
     error: str | None = None
 
 
 class LocationReport(msgspec.Struct, frozen=True):
-    """How one location fared in a run; `warnings` tell what was odd but did not stop it."""
+    """How one location fared in a run; `warnings` tell what was odd but did not stop it.
+
+    `requests_planned` is what its plan said once its sensors were known, the question for them included.
+    """
 
     location_id: int
     name: str | None
     outcome: Outcome
     counts: Counts
+    requests_planned: int = 0
     sensors: tuple[SensorReport, ...] = ()
     error: str | None = None
     warnings: tuple[str, ...] = ()
 
 
+class RunPlan(msgspec.Struct, frozen=True):
+    """What a run is about to ask. `sensors` have a window each; `parked` ones and `unknown_locations` have none yet.
+
+    `oldest` is where the earliest window begins, None when there is none. `minutes` is the least time that the
+    requests take under the limits of the key, when no other process uses it.
+    """
+
+    locations: int
+    unknown_locations: int
+    sensors: int
+    parked: int
+    oldest: dt.datetime | None
+    requests: int
+    minutes: float
+
+
 class RunReport(msgspec.Struct, frozen=True):
     """One run: what was planned, what was sent, what came of it.
 
-    `quality_score` is the share of fetched measurements without an issue in percent, None when there were none.
-    `slowest_response_seconds` is None when no request was answered.
+    `slowest_response_seconds` is None when no request was answered. `error` says why the run ended early, None if it
+    did not; `bug` is set when this program itself is to blame.
     """
 
-    started: datetime
+    started: dt.datetime
     duration_seconds: float
-    requests_planned: int
     requests: int
     locations: tuple[LocationReport, ...]
     slowest_response_seconds: float | None
-    quality_score: float | None
+    consecutive_failures: int = 0
     error: str | None = None
-    hint: str | None = None
+    hint: str = ""
+    bug: bool = False
+
+    @property
+    def requests_planned(self) -> int:
+        """Return how many requests the plans of all locations came to."""
+        return sum(location.requests_planned for location in self.locations)
+
+    @property
+    def counts(self) -> Counts:
+        """Return the rows of all locations."""
+        return sum((location.counts for location in self.locations), Counts())
+
+    @property
+    def quality_score(self) -> float | None:
+        """Return the share of measurements without an issue in percent; None when there were no measurements."""
+        counts = self.counts
+        measurements = counts.fetched - counts.rejected
+        return 100.0 * counts.clean / measurements if measurements else None
+
+    @property
+    def failed(self) -> bool:
+        """Say whether no location succeeded, not even in part."""
+        return all(location.outcome == "failed" for location in self.locations)
+
+    @property
+    def complete(self) -> bool:
+        """Say whether everything that was asked for was got."""
+        return self.error is None and all(location.outcome == "ok" for location in self.locations)
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -1,1 +1,1 @@
-"""A local OpenAQ: answers like the official server, for the first run without a key, demos, tests and benchmarks."""
+"""A local OpenAQ that answers like the official server: for first runs without a key, tests, benchmarks."""

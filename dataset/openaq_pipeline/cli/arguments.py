@@ -1,0 +1,133 @@
+"""The commands and their flags. Imports nothing heavy: each command loads what it needs when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from openaq_pipeline.simulator.arguments import add_arguments as add_simulator_arguments
+
+Command = Callable[[argparse.Namespace], int]
+
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser. A door's parser (`prog` ends in .py) shows its command's own help without naming it."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description="Own a complete, checked, always current copy of OpenAQ's air-quality data."
+    )
+    parser.set_defaults(command=lambda _: parser.print_help() or 2)
+    door = prog.endswith(".py") and bool(arguments)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, add, summary in (
+        ("run", _add_run, "bring every location up to now, or fill a range of the past"),
+        ("validate", _add_validate, "check the files on disk"),
+        ("first-run", _add_first_run, "try it: a run with your key, or without one on made-up data"),
+        ("simulator", _add_simulator, "serve a local OpenAQ for tests and demos"),
+    ):
+        add(commands.add_parser(name, prog=prog if door else None, help=summary, description=summary))
+    return parser
+
+
+def location_id(text: str) -> int:
+    """Return a location id from the command line."""
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", text, re.ASCII) or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a location id (a whole number from 1 to 2147483647)")
+    return int(text)
+
+
+def moment(text: str) -> tuple[datetime, bool]:
+    """Return a time in ISO 8601, UTC where it names no zone, and whether it is a date without a time."""
+    from dateutil.parser import isoparse  # noqa: PLC0415 - a plain run has no use for it
+
+    try:
+        found = isoparse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2025-01-31 or 2025-01-31T12:00Z") from None
+    return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC), bool(DATE.fullmatch(text))
+
+
+def range_end(given: tuple[datetime, bool]) -> datetime:
+    """Return where a range ends: a date without a time is meant with its whole day."""
+    end, is_date = given
+    return end + timedelta(days=1) if is_date else end
+
+
+def _lazily(module: str, function: str = "main") -> Command:
+    """Return a command that imports its module only when it is called."""
+
+    def command(namespace: argparse.Namespace) -> int:
+        code: int = getattr(importlib.import_module(module), function)(namespace)
+        return code
+
+    return command
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: config.yaml)")
+    parser.add_argument("--data-dir", type=Path, metavar="D", help="data folder (default: data/)")
+    parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument(
+        "--locations", type=location_id, nargs="+", metavar="ID", help="OpenAQ location ids (default: those of the config)"
+    )
+    parser.add_argument(
+        "--date-from", type=moment, metavar="T", help="fill a range of the past from here (ISO 8601, UTC); moves no watermark"
+    )
+    parser.add_argument("--date-to", type=moment, metavar="T", help="end of that range; a date means its whole day (default: now)")
+    parser.add_argument("--reset-state", action="store_true", help="forget the watermarks and read anew; keeps the data")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and its cost in requests and minutes; write nothing")
+    parser.add_argument("--json", action="store_true", help="print the run report as JSON")
+    parser.add_argument("--base-url", metavar="U", help="another OpenAQ, such as the simulator; ends in /v3")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.run_command"))
+
+
+def _add_validate(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument(
+        "--file", action="append", metavar="F", help="a file or a glob, as given or else inside the data folder; repeatable"
+    )
+    parser.add_argument("--all", action="store_true", help="every location file of the data folder (the default)")
+    parser.add_argument("--sample", type=_positive, metavar="N", help="score only N rows of each file, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which sample is drawn (default: 0)")
+    parser.add_argument("--output", type=Path, metavar="F", help="write the report to a file instead of printing it")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="form of the report (default: text)")
+    parser.add_argument(
+        "--min-quality", type=_percent, metavar="P", help="exit 1 below this share of clean rows in percent "
+        "(default: monitoring.alerts.min_quality_score, 90)"
+    )
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.validate_command"))
+
+
+def _add_first_run(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.first_run_command"))
+
+
+def _add_simulator(parser: argparse.ArgumentParser) -> None:
+    add_simulator_arguments(parser)
+    parser.set_defaults(command=_lazily("openaq_pipeline.simulator.command", "run"))
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _percent(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 100")
+    return share

@@ -1,0 +1,109 @@
+"""`run`: the main job, once."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from types import FrameType
+
+import msgspec
+
+from openaq_pipeline.cli import show
+from openaq_pipeline.cli.arguments import range_end
+from openaq_pipeline.config import load
+from openaq_pipeline.errors import ConfigError
+from openaq_pipeline.model import RunReport, Window
+from openaq_pipeline.monitoring.metrics import metrics_of
+from openaq_pipeline.run import Stop, Watcher, dry_run, run_once, utc_now
+from openaq_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def main(namespace: argparse.Namespace) -> int:
+    """Run once as the flags say; return the exit code."""
+    settings = load(
+        config=namespace.config,
+        data_dir=namespace.data_dir,
+        base_url=namespace.base_url,
+        locations=namespace.locations,
+        log_level="DEBUG" if namespace.debug else None,
+    )
+    apply(settings)
+    span = span_of(namespace.date_from, namespace.date_to, utc_now())
+    if namespace.dry_run:
+        plan = dry_run(settings, span=span, reset=namespace.reset_state)
+        _print_json(plan) if namespace.json else print(show.plan(plan))
+        return 0
+    with stopping() as stop, show.progress(quiet=namespace.json) as watcher:
+        report = run_once(settings, span=span, reset=namespace.reset_state, watcher=watcher, stop=stop)
+    if namespace.json:
+        _print_json(metrics_of(report))
+    else:
+        print(show.report(report, settings))
+    return exit_code(report)
+
+
+def apply(settings: Settings) -> None:
+    """Let the log level hold, and tell the user what is odd about the settings."""
+    logging.getLogger().setLevel(settings.monitoring.log_level)
+    for warning in settings.warnings:
+        log.warning(warning)
+
+
+def span_of(
+    date_from: tuple[datetime, bool] | None, date_to: tuple[datetime, bool] | None, now: datetime
+) -> Window | None:
+    """Return the range of the two flags, None when neither is given; it ends at now at the latest."""
+    if date_from is None:
+        if date_to is not None:
+            raise ConfigError("--date-to needs --date-from", hint="Say where the range begins.")
+        return None
+    span = Window(date_from[0], min(range_end(date_to), now) if date_to else now)
+    if span.start >= span.end:
+        raise ConfigError(
+            f"The range is upside down or lies ahead: it begins {span.start:%Y-%m-%dT%H:%MZ} "
+            f"and ends {span.end:%Y-%m-%dT%H:%MZ}",
+            hint="Give an earlier --date-from or a later --date-to.",
+        )
+    return span
+
+
+def exit_code(report: RunReport) -> int:
+    """Return 0 for a complete run, 1 for one that fell short, 4 if a bug is to blame; a fatal error is told too."""
+    if report.error:
+        print(f"Error: {report.error.rstrip('.')}.", file=sys.stderr)
+        if report.hint:
+            print(report.hint, file=sys.stderr)
+    if report.bug:
+        return 4
+    return 0 if report.complete else 1
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Give a stop that SIGINT and SIGTERM set; a second signal ends the process at once."""
+    stop = Stop()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+__all__ = ["Watcher", "apply", "exit_code", "main", "span_of", "stopping"]

@@ -1,0 +1,55 @@
+"""Which window of each sensor a run asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from openaq_pipeline.model import SensorState, Window
+
+SWEEP_EVERY = timedelta(hours=24)
+PAGE_ROWS = 1000
+USUAL_INTERVAL = timedelta(hours=1)
+
+
+def is_parked(state: SensorState, now: datetime) -> bool:
+    """Say whether a sensor is parked and its next probe not yet due."""
+    return state.parked_until is not None and now < state.parked_until
+
+
+def is_sweep_due(state: SensorState, now: datetime) -> bool:
+    """Say whether the wide look-back is due: daily, and at once where a clock set back makes the last one lie ahead."""
+    return state.swept is None or not timedelta(0) <= now - state.swept < SWEEP_EVERY
+
+
+def plan_window(
+    state: SensorState, now: datetime, *, initial: timedelta, lookback: timedelta, sweep: timedelta
+) -> Window | None:
+    """Return the window (watermark - look-back, now] of one sensor; None: nothing to ask (parked, or clock behind).
+
+    A sensor without a watermark starts `initial` ago. Once a day the look-back is the wider of `lookback` and
+    `sweep`, for rows that came later than usual. Bounds are whole seconds, as OpenAQ's are.
+    """
+    if is_parked(state, now):
+        return None
+    if state.watermark is None:
+        start = now - initial
+    else:
+        back = max(lookback, sweep) if is_sweep_due(state, now) else lookback
+        start = min(state.watermark, now) - back
+    window = Window(start.replace(microsecond=0), now.replace(microsecond=0))
+    return window if window.length > timedelta(0) else None
+
+
+def requests_for(windows: Iterable[Window]) -> int:
+    """Return how many requests the windows will cost if the sensors report hourly: one for each page begun."""
+    return sum(math.ceil(max(1.0, (window.length / USUAL_INTERVAL + 1) / PAGE_ROWS)) for window in windows)
+
+
+def minutes_for(requests: int, *, per_minute: int, per_hour: int) -> float:
+    """Return how many minutes so many requests take at least, on an unused budget: full minutes and hours are waits."""
+    if requests <= 0:
+        return 0.0
+    full_hours, rest = divmod(requests - 1, per_hour)
+    return full_hours * 60.0 + rest // per_minute

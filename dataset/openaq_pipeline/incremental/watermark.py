@@ -1,0 +1,45 @@
+"""How far a sensor's data reach, and what a failed read does to it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from openaq_pipeline.model import SensorState
+
+FIRST_PARKING = timedelta(hours=1)
+LONGEST_PARKING = timedelta(hours=24)
+
+
+def advance(state: SensorState, reached: datetime | None, now: datetime) -> SensorState:
+    """Return the state after rows up to `reached` were stored; None: the read gave nothing to stand on.
+
+    `reached` is the latest stored stamp in front of the first failed page. The watermark moves forward only, and
+    never past now: one row stamped in the future would hide every real row until then (OPENAQ section 3.4).
+    """
+    known = [stamp for stamp in (state.watermark, reached) if stamp is not None]
+    return msgspec.structs.replace(state, watermark=min(max(known), now) if known else None)
+
+
+def held_by(state: SensorState, stored: datetime | None) -> SensorState:
+    """Return the state with its watermark no further than the latest stamp that is really in the file (None: no row)."""
+    if state.watermark is None or stored is None:
+        return msgspec.structs.replace(state, watermark=None)
+    return msgspec.structs.replace(state, watermark=min(state.watermark, stored))
+
+
+def succeeded(state: SensorState, now: datetime, *, swept: bool) -> SensorState:
+    """Return the state after a whole window was read; `swept`: it was the wide one."""
+    return msgspec.structs.replace(
+        state, failures=0, parked_until=None, last_error=None, swept=now if swept else state.swept
+    )
+
+
+def failed(state: SensorState, error: str, now: datetime, *, park: bool) -> SensorState:
+    """Return the state after a failed read; `park`: do not ask again before a wait that doubles up to a day."""
+    failures = state.failures + 1
+    wait = min(FIRST_PARKING * 2 ** min(failures - 1, 10), LONGEST_PARKING)
+    return msgspec.structs.replace(
+        state, failures=failures, last_error=error, parked_until=now + wait if park else state.parked_until
+    )

@@ -1,0 +1,112 @@
+"""A run report in the names that scripts rely on: the object of `--json`, and later of `metrics.json`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from openaq_pipeline.model import LocationReport, Outcome, RunReport, SensorReport
+
+
+class SensorMetrics(msgspec.Struct, frozen=True):
+    """One sensor of a run; `watermark` is how far its data reach, None: no row yet."""
+
+    sensors_id: int
+    parameter: str
+    units: str
+    outcome: str
+    new: int
+    revised: int
+    identical: int
+    rejected: int
+    watermark: datetime | None
+    error: str | None
+
+
+class LocationMetrics(msgspec.Struct, frozen=True):
+    """One location of a run."""
+
+    location_id: int
+    name: str | None
+    outcome: Outcome
+    new: int
+    revised: int
+    identical: int
+    rejected: int
+    error: str | None
+    warnings: tuple[str, ...]
+    sensors: tuple[SensorMetrics, ...]
+
+
+class RunMetrics(msgspec.Struct, frozen=True):
+    """One run. `quality_score` is None without measurements, `slowest_response_seconds` None without an answer."""
+
+    started: datetime
+    duration_seconds: float
+    total_records_fetched: int
+    total_records_deduplicated: int
+    total_locations_processed: int
+    successful_locations: int
+    failed_locations: int
+    consecutive_failures: int
+    requests: int
+    requests_planned: int
+    slowest_response_seconds: float | None
+    quality_score: float | None
+    error: str | None
+    locations: tuple[LocationMetrics, ...]
+
+
+def metrics_of(report: RunReport) -> RunMetrics:
+    """Return a run's figures. A location that was got in part counts as successful; its outcome tells."""
+    failed = sum(location.outcome == "failed" for location in report.locations)
+    quality, slowest = report.quality_score, report.slowest_response_seconds
+    return RunMetrics(
+        started=report.started,
+        duration_seconds=round(report.duration_seconds, 3),
+        total_records_fetched=report.counts.fetched,
+        total_records_deduplicated=report.counts.identical,
+        total_locations_processed=len(report.locations),
+        successful_locations=len(report.locations) - failed,
+        failed_locations=failed,
+        consecutive_failures=report.consecutive_failures,
+        requests=report.requests,
+        requests_planned=report.requests_planned,
+        slowest_response_seconds=None if slowest is None else round(slowest, 3),
+        quality_score=None if quality is None else round(quality, 2),
+        error=report.error,
+        locations=tuple(map(_location, report.locations)),
+    )
+
+
+def _location(report: LocationReport) -> LocationMetrics:
+    counts = report.counts
+    return LocationMetrics(
+        report.location_id,
+        report.name,
+        report.outcome,
+        counts.new,
+        counts.revised,
+        counts.identical,
+        counts.rejected,
+        report.error,
+        report.warnings,
+        tuple(map(_sensor, report.sensors)),
+    )
+
+
+def _sensor(report: SensorReport) -> SensorMetrics:
+    counts = report.counts
+    return SensorMetrics(
+        report.sensors_id,
+        report.parameter,
+        report.units,
+        report.outcome,
+        counts.new,
+        counts.revised,
+        counts.identical,
+        counts.rejected,
+        report.watermark,
+        report.error,
+    )

@@ -1,0 +1,77 @@
+"""One table from an HTTP answer to an error (OPENAQ section 4.2). Decided by status first: bodies may be anything."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from openaq_pipeline.errors import (
+    FatalError,
+    ItemMissing,
+    PipelineError,
+    RetriableError,
+    ServerFault,
+    WindowTooLarge,
+)
+
+KEY_HINT = "Set OPENAQ_API_KEY to a valid key; https://explore.openaq.org/register gives one for free."
+CONTACT_HINT = "Stop polling with this key and address, and write to dev@openaq.org: the block is not lifted by itself."
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back: the status, lower-case headers, the decoded body, and how long it took."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    elapsed_seconds: float
+
+
+def error_of(answer: Answer, path: str) -> PipelineError | None:
+    """Return the error an answer stands for; None for a good one (200 with JSON)."""
+    status = answer.status
+    said = f"OpenAQ answered {status} to {path}: {explain(answer)}"
+    if status == 200:
+        return None if _is_json(answer) else RetriableError(f"{path} answered 200 with something that is not JSON")
+    if status in {401, 403, 410}:
+        return _needs_a_person(status, said)
+    if status == 408:
+        return WindowTooLarge(said)
+    if status == 429:
+        return RetriableError(said, hint="The request budget is used up; other programs may use the same key.")
+    if status == 500:
+        return ServerFault(said)
+    if status > 500:
+        return RetriableError(said, hint="OpenAQ has a problem; the next run tries again.")
+    if 300 <= status < 400:
+        return RetriableError(
+            f"{path} was answered with a redirect ({status}), which is not followed so that the key stays here",
+            hint="Check api.base_url, and whether a proxy or a hotel's sign-in page sits in between.",
+        )
+    return ItemMissing(said)
+
+
+def _needs_a_person(status: int, said: str) -> FatalError:
+    if status == 401:
+        return FatalError(said, hint=KEY_HINT)
+    if status == 403:
+        return FatalError(said, hint=CONTACT_HINT)
+    return FatalError(said, hint="This version of the API is retired: update this program and check api.base_url.")
+
+
+def explain(answer: Answer, limit: int = 200) -> str:
+    """Return in one short line what a body says, be it JSON, a JSON string, text or a page of HTML."""
+    text = answer.body[:10_000].decode(errors="replace")
+    try:
+        data = msgspec.json.decode(answer.body[:10_000])
+    except (msgspec.DecodeError, RecursionError):
+        data = re.sub(r"<[^>]*>", " ", text) if text.lstrip().startswith("<") else text
+    if isinstance(data, dict):
+        data = data.get("detail") or data.get("message") or data
+    line = re.sub(r"[\x00-\x20\x7f]+", " ", str(data)).strip()
+    return (line[:limit] + "…" if len(line) > limit else line) or "no reason given"
+
+
+def _is_json(answer: Answer) -> bool:
+    return answer.body[:1] == b"{" and "json" in answer.headers.get("content-type", "json")

@@ -1,0 +1,51 @@
+"""The endpoints this program asks (OPENAQ section 1), as methods that return the types of `model`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from openaq_pipeline.errors import ItemMissing
+from openaq_pipeline.model import Location, Window
+from openaq_pipeline.openaq import parse
+from openaq_pipeline.openaq.session import Client
+
+PAGE_LIMIT = 1000
+"""The largest page OpenAQ gives; 1001 is a 422."""
+
+
+class Api:
+    """OpenAQ as this program sees it; thread-safe. `clock` gives the time at which rows are first seen."""
+
+    def __init__(self, client: Client, clock: Callable[[], datetime]) -> None:
+        self._client = client
+        self._clock = clock
+
+    def location(self, location_id: int) -> Location:
+        """Return a location with its sensors; raises `ItemMissing` if OpenAQ does not know it."""
+        found = parse.location(self._client.get(f"/locations/{location_id}"), self._clock())
+        if found is None:
+            raise ItemMissing(f"OpenAQ does not know location {location_id}")
+        return found
+
+    def measurements(
+        self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None
+    ) -> parse.Page:
+        """Return the oldest `PAGE_LIMIT` measurements of a sensor in a window; `attempts` None: the usual number.
+
+        Always page 1: a late row would shift the pages behind it (OPENAQ section 3.2).
+        """
+        params: dict[str, str | int] = {
+            "datetime_from": utc_text(window.start),
+            "datetime_to": utc_text(window.end),
+            "limit": PAGE_LIMIT,
+            "page": 1,
+        }
+        tries = {} if attempts is None else {"attempts": attempts}
+        body = self._client.get(f"/sensors/{sensors_id}/measurements", params, **tries)
+        return parse.page(body, location_id=location_id, sensors_id=sensors_id, now=self._clock())
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a time bound as OpenAQ takes it safely: with `Z`, because a bound without zone means the station's."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,226 @@
+"""The request budget of one key: a sliding log in SQLite, shared by every process that uses the key.
+
+OpenAQ allows 60 requests a minute and 2,000 an hour (OPENAQ section 4.3). A token bucket that refills lets 120
+through in one minute; a log of the requests themselves can't. See docs/decisions/0005-request-budget.md.
+
+**Clock.** Only the monotonic clock counts: it is shared by all processes of a machine and a change of the wall
+clock does not touch it. It restarts at boot, so an entry can lie in the future: then it is taken to be of this very
+moment. An entry of an earlier boot that does not lie in the future is even older than it looks. In both cases the
+age is never overestimated, so after a reboot the budget may wait too long (an hour at most) but never too short.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from openaq_pipeline.errors import StorageError
+from openaq_pipeline.files import set_aside
+
+MINUTE_SECONDS = 61.0
+"""A minute and a second: two requests do not travel equally long, and the server counts when they arrive."""
+
+HOUR_SECONDS = 3601.0
+
+RESET_WHEN_UNKNOWN_SECONDS = 60.0
+MAX_RESET_SECONDS = 3600.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS requests (at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS requests_at ON requests (at);
+CREATE TABLE IF NOT EXISTS server (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    blocked_until REAL NOT NULL,    -- monotonic; no request before it
+    blocked_at REAL NOT NULL,       -- monotonic; when that was learnt
+    limit_per_minute INTEGER,       -- the last x-ratelimit-limit, NULL: never seen
+    limit_seen_at REAL NOT NULL
+);
+INSERT OR IGNORE INTO server VALUES (1, 0, 0, NULL, 0);
+"""
+
+
+class BudgetUse(msgspec.Struct, frozen=True):
+    """Requests in the last minute and hour, and the limits that hold now."""
+
+    minute: int
+    hour: int
+    per_minute: int
+    per_hour: int
+
+
+class Budget:
+    """Lets requests through at no more than both limits; thread-safe, and shared between processes by its file."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        per_minute: int,
+        per_hour: int,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._per_minute = per_minute
+        self._per_hour = per_hour
+        self._sleep = sleep
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._database = _open(path)
+
+    def acquire(self) -> float:
+        """Wait until one more request may leave, count it, and return the seconds waited.
+
+        Call it right before each request leaves, repeated ones too: the server counts failures. Whatever `sleep`
+        raises (a stop) passes through, and nothing has been counted then.
+        """
+        waited = 0.0
+        while (wait := self._try()) > 0:
+            self._sleep(wait)
+            waited += wait
+        return waited
+
+    def observe(self, headers: Mapping[str, str], *, refused: bool = False) -> float:
+        """Take in what an answer says of the limits; return the seconds until the next request may leave.
+
+        `x-ratelimit-limit` may lower this machine's limit, never raise it. `x-ratelimit-reset` is in seconds,
+        sometimes zero, negative or absent (OPENAQ section 4.3). `refused`: the answer was a 429.
+        """
+        limit = _number(headers.get("x-ratelimit-limit"))
+        remaining = _number(headers.get("x-ratelimit-remaining"))
+        reset = _number(headers.get("x-ratelimit-reset"))
+        exhausted = refused or (remaining is not None and remaining <= 0)
+        lowered = limit is not None and 0 < limit < self._per_minute
+        if not exhausted and not lowered:
+            return 0.0
+        wait = RESET_WHEN_UNKNOWN_SECONDS if reset is None else min(max(reset, 1.0), MAX_RESET_SECONDS)
+        with self._guard, self._database as database:
+            now = self._clock()
+            if lowered and limit is not None:
+                database.execute("UPDATE server SET limit_per_minute=?, limit_seen_at=?", (int(limit), now))
+            if exhausted:
+                database.execute(
+                    "UPDATE server SET blocked_until=max(blocked_until, ?), blocked_at=?", (now + wait, now)
+                )
+        return wait if exhausted else 0.0
+
+    def use(self) -> BudgetUse:
+        """Return how much of the budget the last minute and hour took, on all processes together."""
+        with self._guard:
+            now = self._clock()
+            minute, hour = self._counts(now)
+            return BudgetUse(minute, hour, self._minute_limit(now), self._per_hour)
+
+    def close(self) -> None:
+        """Release the file."""
+        with self._guard:
+            self._database.close()
+
+    def _try(self) -> float:
+        """Count one request and return 0, or return how long to wait before trying again."""
+        with self._guard:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                now = self._clock()
+                wait = self._wait(now)
+                if wait <= 0:
+                    self._database.execute("INSERT INTO requests VALUES (?)", (now,))
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                raise
+            return wait
+
+    def _wait(self, now: float) -> float:
+        self._forget(now)
+        (blocked_until,) = self._database.execute("SELECT blocked_until FROM server").fetchone()
+        return max(
+            float(blocked_until) - now,
+            self._until_free(now, MINUTE_SECONDS, self._minute_limit(now)),
+            self._until_free(now, HOUR_SECONDS, self._per_hour),
+        )
+
+    def _forget(self, now: float) -> None:
+        """Drop what no window covers, and bring entries of an earlier boot into this clock (see above)."""
+        self._database.execute("DELETE FROM requests WHERE at < ?", (now - HOUR_SECONDS,))
+        self._database.execute("UPDATE requests SET at=? WHERE at > ?", (now, now))
+        self._database.execute(
+            "UPDATE server SET blocked_until=? + max(0, blocked_until - blocked_at), blocked_at=? WHERE blocked_at > ?",
+            (now, now, now),
+        )
+
+    def _minute_limit(self, now: float) -> int:
+        """Return the lower of the user's limit and the one the server named within the last hour."""
+        limit, seen = self._database.execute("SELECT limit_per_minute, limit_seen_at FROM server").fetchone()
+        current = limit is not None and 0 <= now - seen < HOUR_SECONDS
+        return min(self._per_minute, limit) if current else self._per_minute
+
+    def _until_free(self, now: float, span_seconds: float, limit: int) -> float:
+        """Return the seconds until fewer than `limit` requests lie within the span: 0 or less if it is so now."""
+        row = self._database.execute(
+            "SELECT at FROM requests WHERE at > ? ORDER BY at DESC LIMIT 1 OFFSET ?", (now - span_seconds, limit - 1)
+        ).fetchone()
+        return float(row[0]) + span_seconds - now if row else 0.0
+
+    def _counts(self, now: float) -> tuple[int, int]:
+        query = "SELECT count(*) FROM requests WHERE at > ?"
+        minute, hour = (
+            self._database.execute(query, (now - span,)).fetchone()[0] for span in (MINUTE_SECONDS, HOUR_SECONDS)
+        )
+        return minute, hour
+
+
+def ledger_path(api_key: str, base_url: str, data_dir: Path, environ: Mapping[str, str]) -> Path:
+    """Return the file in which the requests of this key to this host are counted.
+
+    It lies where every data folder of this user sees it, `$XDG_STATE_HOME` (unset: `~/.local/state`, as the XDG
+    base directory specification has it); where that can't be written, in the data folder.
+    """
+    name = hashlib.sha256(f"{api_key}\n{urlsplit(base_url).netloc}".encode()).hexdigest()[:16]
+    state_home = environ.get("XDG_STATE_HOME") or (f"{environ['HOME']}/.local/state" if environ.get("HOME") else "")
+    if state_home:
+        folder = Path(state_home) / "openaq-pipeline"
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK):
+                return folder / f"budget-{name}.sqlite"
+    return data_dir / f"budget-{name}.sqlite"
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open the ledger; a damaged one is set aside, because a lost log of requests is better than no run."""
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) or not path.exists():
+            raise StorageError(
+                f"The request ledger {path} can't be opened: {error}", hint="Check the folder's permissions and space."
+            ) from error
+        set_aside(path, datetime.now(UTC))
+        return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=NORMAL")
+    database.executescript(_SCHEMA)
+    return database
+
+
+def _number(text: str | None) -> float | None:
+    """Return a header's number; None if it is absent or no number."""
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None

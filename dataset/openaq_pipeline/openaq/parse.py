@@ -1,0 +1,230 @@
+"""From OpenAQ's JSON to the types of `model`. Pure; the only place that knows the API's field names."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from openaq_pipeline.errors import RetriableError
+from openaq_pipeline.model import License, Location, Measurement, Reject, Sensor
+
+Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+T = TypeVar("T")
+
+
+class _Moment(msgspec.Struct, gc=False):
+    utc: Aware
+    local: str
+
+
+class _Parameter(msgspec.Struct, gc=False):
+    id: int
+    name: str
+    units: str
+    displayName: str | None = None  # noqa: N815 - OpenAQ's name
+
+
+class _Period(msgspec.Struct, gc=False):
+    datetimeTo: _Moment  # noqa: N815
+    interval: str | None = None
+
+
+class _FlagInfo(msgspec.Struct, gc=False):
+    hasFlags: bool | None = None  # noqa: N815
+
+
+class _Row(msgspec.Struct, gc=False):
+    value: float | None
+    parameter: _Parameter
+    period: _Period
+    flagInfo: _FlagInfo | None = None  # noqa: N815
+
+
+class _Rows(msgspec.Struct, gc=False):
+    results: list[_Row]
+
+
+class _RawRows(msgspec.Struct, gc=False):
+    results: list[msgspec.Raw]
+
+
+class _Named(msgspec.Struct):
+    name: str | None = None
+    code: str | None = None
+
+
+class _Attribution(msgspec.Struct):
+    name: str | None = None
+    url: str | None = None
+
+
+class _License(msgspec.Struct):
+    id: int
+    name: str
+    attribution: _Attribution | None = None
+    dateFrom: str | None = None  # noqa: N815
+    dateTo: str | None = None  # noqa: N815
+
+
+class _Sensor(msgspec.Struct):
+    id: int
+    parameter: _Parameter
+
+
+class _Coordinates(msgspec.Struct):
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+class _Location(msgspec.Struct):
+    id: int
+    name: str | None = None
+    locality: str | None = None
+    timezone: str = "UTC"
+    country: _Named | None = None
+    owner: _Named | None = None
+    provider: _Named | None = None
+    isMobile: bool = False  # noqa: N815
+    isMonitor: bool = False  # noqa: N815
+    sensors: list[_Sensor] = []
+    coordinates: _Coordinates | None = None
+    licenses: list[_License] | None = None
+    datetimeFirst: _Moment | None = None  # noqa: N815
+    datetimeLast: _Moment | None = None  # noqa: N815
+
+
+class _Locations(msgspec.Struct):
+    results: list[_Location]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of a sensor's series: `count` rows as sent, which are `rows` (in the order sent) and `rejects`."""
+
+    rows: list[Measurement]
+    rejects: list[Reject]
+
+    @property
+    def count(self) -> int:
+        """Return how many rows the server sent; fewer than asked for means that it was the last page."""
+        return len(self.rows) + len(self.rejects)
+
+
+_rows = msgspec.json.Decoder(_Rows)
+_row = msgspec.json.Decoder(_Row)
+_raw_rows = msgspec.json.Decoder(_RawRows)
+_locations = msgspec.json.Decoder(_Locations)
+
+
+def page(body: bytes, *, location_id: int, sensors_id: int, now: datetime) -> Page:
+    """Return the measurements of a page of `/v3/sensors/{id}/measurements`, first seen `now`.
+
+    OpenAQ's rows carry neither sensor nor location (OPENAQ section 2.6), so the caller says whose they are. A row
+    that breaks the schema becomes a `Reject`; raises `RetriableError` when the page as a whole can't be read.
+    """
+    try:
+        decoded = _decode(_rows.decode, body).results
+        return Page([_measurement(row, location_id, sensors_id, now) for row in decoded], [])
+    except (msgspec.ValidationError, OverflowError):
+        return _row_by_row(body, location_id, sensors_id, now)
+
+
+def location(body: bytes, now: datetime) -> Location | None:
+    """Return the location of a `/v3/locations/{id}` answer, as known `now`; None when the list is empty."""
+    try:
+        found = _decode(_locations.decode, body).results
+    except msgspec.ValidationError as error:
+        raise RetriableError(f"OpenAQ described a location in a way this program can't read: {error}") from error
+    return _to_location(found[0], now) if found else None
+
+
+@functools.lru_cache(maxsize=1024)
+def interval_seconds(text: str | None) -> int | None:
+    """Return an interval such as `01:00:00` or `58447:00:00` in seconds; None for any other form (`1 year`)."""
+    match = re.fullmatch(r"(\d{1,7}):([0-5]\d):([0-5]\d)", text or "", re.ASCII)
+    return int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3]) if match else None
+
+
+def _decode(decode: Callable[[bytes], T], body: bytes) -> T:
+    """Return the decoded body; broken JSON is a broken transfer, a broken schema is for the caller to judge."""
+    try:
+        return decode(body)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RetriableError(f"OpenAQ's answer is not valid JSON: {error}") from error
+
+
+def _measurement(row: _Row, location_id: int, sensors_id: int, now: datetime) -> Measurement:
+    moment = row.period.datetimeTo
+    stamp = moment.utc if moment.utc.tzinfo is UTC else moment.utc.astimezone(UTC)
+    return Measurement(
+        location_id,
+        sensors_id,
+        row.parameter.id,
+        sys.intern(row.parameter.name),  # one string for a million rows
+        sys.intern(row.parameter.units),
+        row.value,
+        stamp,
+        moment.local,
+        interval_seconds(row.period.interval),
+        row.flagInfo.hasFlags if row.flagInfo else None,
+        (),
+        "api",
+        now,
+    )
+
+
+def _row_by_row(body: bytes, location_id: int, sensors_id: int, now: datetime) -> Page:
+    """Return the page with its broken rows apart: one of them must not cost the other 999."""
+    try:
+        raws = _decode(_raw_rows.decode, body).results
+    except msgspec.ValidationError as error:
+        raise RetriableError(f"OpenAQ's answer has no list of results: {error}") from error
+    rows: list[Measurement] = []
+    rejects: list[Reject] = []
+    for raw in raws:
+        try:
+            rows.append(_measurement(_row.decode(raw), location_id, sensors_id, now))
+        except (msgspec.ValidationError, OverflowError) as error:
+            text = bytes(raw).decode(errors="backslashreplace")
+            rejects.append(Reject(location_id, sensors_id, str(error), text, now))
+    return Page(rows, rejects)
+
+
+def _to_location(found: _Location, now: datetime) -> Location:
+    country, coordinates = found.country or _Named(), found.coordinates or _Coordinates()
+    return Location(
+        id=found.id,
+        name=found.name,
+        locality=found.locality,
+        timezone=found.timezone,
+        country_code=country.code,
+        country_name=country.name,
+        latitude=coordinates.latitude,
+        longitude=coordinates.longitude,
+        provider=found.provider.name if found.provider else None,
+        owner=found.owner.name if found.owner else None,
+        is_mobile=found.isMobile,
+        is_monitor=found.isMonitor,
+        licenses=tuple(map(_to_license, found.licenses or ())),
+        sensors=tuple(sorted(map(_to_sensor, found.sensors), key=lambda sensor: sensor.id)),
+        datetime_first=found.datetimeFirst.utc if found.datetimeFirst else None,
+        datetime_last=found.datetimeLast.utc if found.datetimeLast else None,
+        fetched=now,
+    )
+
+
+def _to_sensor(sensor: _Sensor) -> Sensor:
+    parameter = sensor.parameter
+    return Sensor(sensor.id, parameter.id, parameter.name, parameter.units, parameter.displayName)
+
+
+def _to_license(found: _License) -> License:
+    credit = found.attribution or _Attribution()
+    return License(found.id, found.name, credit.name, credit.url, found.dateFrom, found.dateTo)

@@ -1,0 +1,189 @@
+"""Asking OpenAQ: one `requests` session per worker, inside the budget, with deadlines, size cap and retries."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+import requests
+import tenacity
+import urllib3
+from urllib3.util import Timeout
+
+from openaq_pipeline.errors import FatalError, RetriableError, Unreachable
+from openaq_pipeline.openaq import deadline
+from openaq_pipeline.openaq.answers import Answer, error_of
+from openaq_pipeline.openaq.budget import Budget
+
+CONNECT_SECONDS = 5.0
+"""As OpenAQ's own SDK has it (OPENAQ section 4.3)."""
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""Decoded. A page of 1,000 measurements has 0.7 MB; anything near this is an attack or a mistake."""
+
+NETWORK_HINT = "Check the network connection, the proxy settings and api.base_url."
+
+OUTAGE_AFTER = 3
+"""So many questions in a row without any answer, each tried `ATTEMPTS` times: the rest of the run would fare alike."""
+
+ATTEMPTS = 4
+BACKOFF_SECONDS = 1.0
+MAX_BACKOFF_SECONDS = 30.0
+CHUNK_BYTES = 256 * 1024
+
+
+class Client:
+    """Sends GET requests to one base URL with one key; thread-safe, each thread has a session of its own.
+
+    `requests_sent` and `slowest_seconds` (None: no answer yet) tell what the run used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        budget: Budget,
+        *,
+        timeout_seconds: float,
+        sleep: Callable[[float], None] = time.sleep,
+        checkpoint: Callable[[], None] = lambda: None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._base_url = base_url
+        self._host = urlsplit(base_url).hostname
+        self._api_key = api_key
+        self._budget = budget
+        self._timeout_seconds = timeout_seconds
+        self._sleep = sleep
+        self._checkpoint = checkpoint
+        self._jitter = jitter
+        self._local = threading.local()
+        self._guard = threading.Lock()
+        self.requests_sent = 0
+        self.slowest_seconds: float | None = None
+        self._unreachable_in_a_row = 0
+
+    def get(self, path: str, params: Mapping[str, str | int] | None = None, *, attempts: int = ATTEMPTS) -> bytes:
+        """Return the JSON body of a good answer.
+
+        Raises `FatalError`, `ItemMissing` or `WindowTooLarge` at once; `ServerFault`, `Unreachable` or another
+        `RetriableError` after `attempts` tries with exponential back-off and jitter between them. Whatever
+        `checkpoint` raises (a stop) comes before a request leaves.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(RetriableError),
+            stop=tenacity.stop_after_attempt(attempts),
+            wait=self._wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        if self._unreachable_in_a_row >= OUTAGE_AFTER:
+            raise Unreachable(f"No connection to {self._host}; given up for this run", hint=NETWORK_HINT)
+        try:
+            body = retrying(self._get_once, path, params)
+        except Unreachable:
+            self._unreachable_in_a_row += 1
+            raise
+        self._unreachable_in_a_row = 0
+        return body
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        """Return the back-off before the next try: full jitter over a doubling span, or longer if the server says so.
+
+        After M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
+        """
+        error = state.outcome.exception() if state.outcome else None
+        span = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0**state.attempt_number)
+        asked = error.retry_after_seconds if isinstance(error, RetriableError) else None
+        return max(asked or 0.0, span * (0.5 + 0.5 * self._jitter()))
+
+    def _get_once(self, path: str, params: Mapping[str, str | int] | None) -> bytes:
+        self._checkpoint()
+        self._budget.acquire()
+        self._checkpoint()  # the wait for the budget may have been long
+        started = time.monotonic()
+        with self._guard:
+            self.requests_sent += 1
+        try:
+            answer = self._fetch(path, params, started)
+        finally:
+            self._note(time.monotonic() - started)
+        wait = self._budget.observe(answer.headers, refused=answer.status == 429)
+        error = error_of(answer, path)
+        if error is None:
+            return answer.body
+        if isinstance(error, RetriableError) and wait:
+            error.retry_after_seconds = wait
+        raise error
+
+    def _fetch(self, path: str, params: Mapping[str, str | int] | None, started: float) -> Answer:
+        """Return whatever the server answers; raises `Unreachable` when no whole answer came in time."""
+        deadline.start(2 * self._timeout_seconds, self._timeout_seconds)
+        try:
+            with self._session().get(
+                self._base_url + path,
+                params=params,
+                timeout=Timeout(connect=CONNECT_SECONDS, read=self._timeout_seconds),  # type: ignore[arg-type]
+                allow_redirects=False,  # a redirect would carry the key to another host
+                stream=True,
+            ) as response:
+                body = self._read(response.raw)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status_code, headers, body, time.monotonic() - started)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            # The exception's own text holds the whole URL: only its kind is safe to show.
+            raise Unreachable(
+                f"No whole answer from {self._host}: {_kind(error)}",
+                hint=NETWORK_HINT,
+            ) from error
+
+    def _read(self, raw: urllib3.BaseHTTPResponse) -> bytes:
+        body = bytearray()
+        while chunk := raw.read(CHUNK_BYTES, decode_content=True):
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise RetriableError(f"An answer was larger than {MAX_BODY_BYTES} bytes and was dropped")
+        return bytes(body)
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.headers.update({"X-API-Key": self._api_key, "Accept": "application/json", "User-Agent": AGENT})
+            adapter = deadline.DeadlineAdapter(max_retries=0, pool_connections=1, pool_maxsize=1)
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
+        return session
+
+    def _note(self, seconds: float) -> None:
+        with self._guard:
+            self.slowest_seconds = max(seconds, self.slowest_seconds or 0.0)
+
+
+AGENT = "openaq-pipeline/0.1"
+
+
+def require_key(api_key: str | None) -> str:
+    """Return the key; raises `FatalError` for one that no HTTP header can carry. Its format is not checked otherwise."""
+    if api_key and api_key.isascii() and api_key.isprintable():
+        return api_key
+    raise FatalError("OPENAQ_API_KEY holds characters that no HTTP header may hold", hint="Copy the key once more.")
+
+
+def _kind(error: BaseException) -> str:
+    """Return a short reason for people, without any address: what kind of failure is at the bottom of the chain."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or _reason(cause) or cause.__context__) is not None:
+        cause = inner
+    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else type(cause).__name__
+    return text if not isinstance(cause, TimeoutError) else f"timed out ({cause})"
+
+
+def _reason(error: BaseException) -> BaseException | None:
+    for candidate in (getattr(error, "reason", None), *error.args):
+        if isinstance(candidate, BaseException):
+            return candidate
+    return None

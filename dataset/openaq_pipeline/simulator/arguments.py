@@ -1,0 +1,60 @@
+"""The command line of the simulator; imports nothing heavy, because every start of the program reads it."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+WORLDS = ("demo", "quirks", "bench", "replay")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the simulator's options to a parser."""
+    parser.add_argument(
+        "--world", choices=WORLDS, default="demo", help="what there is to measure (default: demo)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, default=8900, help="port to listen on, 0 for a free one (default: 8900)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="another number makes other values (default: 1)")
+    parser.add_argument(
+        "--requests-per-minute",
+        type=int,
+        default=60,
+        metavar="N",
+        help="limit for each key, 0 for none (default: 60)",
+    )
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="K",
+        help="accept only this key (repeatable; default: any)",
+    )
+    parser.add_argument(
+        "--nulls-crash", action="store_true", help="rows without a value are a 500, as before May 2026"
+    )
+    parser.add_argument(
+        "--gzip", action="store_true", help="compress answers over 1,000 bytes if the client accepts it"
+    )
+    parser.add_argument(
+        "--start", type=datetime.fromisoformat, metavar="T", help="let the clock start at this time"
+    )
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="seconds per real second, 0 to stand still (default: 1)"
+    )
+    parser.add_argument(
+        "--bench-locations", type=int, default=10, metavar="N", help="locations of the bench world"
+    )
+    parser.add_argument("--bench-sensors", type=int, default=5, metavar="N", help="sensors of each of them")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="recorded pages, for the replay world")
+
+
+def main(namespace: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT and return 0; prints one line, the base URL, when it answers."""
+    # Here, not above: FastAPI and uvicorn cost half a second that no other command should pay.
+    from openaq_pipeline.simulator.command import run  # noqa: PLC0415
+
+    return run(namespace)

@@ -1,0 +1,1 @@
+"""What there is to measure: made-up worlds and one that replays recorded pages."""

@@ -1,0 +1,221 @@
+"""`location_{id}.json`: a JSON array, one measurement a line, sorted by (datetime, sensors_id), unique by key.
+
+Because it is sorted, what a run changes lies at the end: the cut is found by bisection, what is in front of it is
+copied as bytes and never decoded, so a run costs by what is new and not by what is kept.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from openaq_pipeline.errors import StorageError
+from openaq_pipeline.files import hold_location, replacing, set_aside, storage_error, temporary_of
+from openaq_pipeline.model import FileMark, Measurement, file_order
+from openaq_pipeline.storage import salvage
+
+HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
+COPY_BYTES = 1 << 20
+
+_decode_row = msgspec.json.Decoder(Measurement).decode
+_decode_rows = msgspec.json.Decoder(list[Measurement]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What a location's file holds: the latest stamp of each sensor, and what had to be mended (None: nothing).
+
+    `latest` is None when the file is as this pipeline left it, so that the state's watermarks hold.
+    """
+
+    latest: dict[int, datetime] | None
+    warning: str | None = None
+
+
+class _Stamp(msgspec.Struct, gc=False):
+    datetime: datetime
+
+
+_decode_stamp = msgspec.json.Decoder(_Stamp).decode
+
+
+class LocationFiles:
+    """The location files of one data folder. Every method but `mark` wants the location's lock held."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, location_id: int) -> Path:
+        """Return where a location's measurements are."""
+        return self._folder / f"location_{int(location_id)}.json"
+
+    def lock(self, location_id: int) -> AbstractContextManager[None]:
+        """Hold a location for one read, merge and write."""
+        return hold_location(self._folder, location_id)
+
+    def mark(self, location_id: int) -> FileMark | None:
+        """Return the file's size and time of change; None when there is no file."""
+        try:
+            stat = self.path(location_id).stat()
+        except FileNotFoundError:
+            return None
+        return FileMark(stat.st_size, stat.st_mtime_ns)
+
+    def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:
+        """Return what a file holds, reading it whole unless it is as `mark` remembers it.
+
+        A file that is not ours any more (edited, cut, damaged) is brought back into form: every row that can be
+        read stays, and where one could not, the old file is set aside first, never overwritten.
+        """
+        path = self.path(location_id)
+        temporary_of(path).unlink(missing_ok=True)
+        current = self.mark(location_id)
+        if current is None:
+            return Stored({})
+        if current == mark:
+            return Stored(None)
+        try:
+            return Stored(_scan(path, location_id))
+        except msgspec.DecodeError:
+            return self._mend(location_id, now)
+        except OSError as error:
+            raise storage_error(error, path) from error
+
+    def tail(self, location_id: int, since: datetime) -> list[Measurement]:
+        """Return the stored rows from `since` on, in file order; raises `StorageError` for a damaged file."""
+        path = self.path(location_id)
+        try:
+            with _Mapped(path) as view:
+                cut = _cut(view, since)
+                return _decode_rows(b"[" + view[cut.drop : cut.end] + b"]")
+        except msgspec.DecodeError as error:
+            raise _damaged(path) from error
+
+    def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark:
+        """Put `rows` (in file order) in the place of all rows from `since` on; return the new file's mark."""
+        path = self.path(location_id)
+        with _Mapped(path) as view, replacing(path) as file:
+            try:
+                keep = _cut(view, since).keep
+            except msgspec.DecodeError as error:
+                raise _damaged(path) from error
+            for start in range(0, keep, COPY_BYTES):
+                file.write(view[start : min(start + COPY_BYTES, keep)])
+            if rows:
+                file.write(BETWEEN if keep else HEAD)
+                file.write(BETWEEN.join(map(_encode, rows)))
+            file.write(TAIL if keep or rows else EMPTY)
+        mark = self.mark(location_id)
+        if mark is None:
+            raise StorageError(f"{path} vanished while it was written", hint="Keep other programs off the data folder.")
+        return mark
+
+    def _mend(self, location_id: int, now: datetime) -> Stored:
+        """Rewrite a file that is not in our form from every row in it that can be read."""
+        path = self.path(location_id)
+        found = salvage.read(path)
+        rows = sorted({row.key: row for row in found.rows if row.location_id == location_id}.values(), key=file_order)
+        foreign = sum(row.location_id != location_id for row in found.rows)
+        if lost := len(found.unreadable) + foreign:
+            place = set_aside(path, now)
+            warning = (
+                f"{path.name} was damaged and set aside as {place.name}: {len(rows)} rows were taken over, "
+                f"{lost} could not be; the last days are read again"
+            )
+        else:
+            warning = f"{path.name} had been changed by another program and was brought back into order"
+        with replacing(path) as file:
+            file.write((HEAD + BETWEEN.join(map(_encode, rows)) + TAIL) if rows else EMPTY)
+        # After damage nothing says which rows are gone: no watermark stands on this file until it was read anew.
+        return Stored({} if lost else {row.sensors_id: row.datetime for row in rows}, warning)
+
+
+class _Mapped:
+    """A file's bytes without reading it: a memory map, or an empty string where there is no row."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._map: mmap.mmap | None = None
+
+    def __enter__(self) -> mmap.mmap | bytes:
+        try:
+            with self._path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (FileNotFoundError, ValueError):  # ValueError: an empty file can't be mapped
+            return b""
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        return self._map if len(self._map) > len(HEAD) + len(TAIL) else b""
+
+    def __exit__(self, *_: object) -> None:
+        if self._map is not None:
+            self._map.close()
+
+
+class _Cut(NamedTuple):
+    """Where a file is cut: bytes [0, keep) stay, [drop, end) are the rows behind the cut, without brackets."""
+
+    keep: int
+    drop: int
+    end: int
+
+
+def _cut(view: mmap.mmap | bytes, since: datetime) -> _Cut:
+    """Find by bisection where the rows from `since` on begin."""
+    if not len(view):
+        return _Cut(0, 0, 0)
+    end = len(view) - len(TAIL)
+    low, high = len(HEAD), end + 1
+    while low < high:
+        start = view.rfind(b"\n", 0, (low + high) // 2) + 1
+        stop = view.find(b"\n", start)
+        if _decode_stamp(view[start:stop].removesuffix(b",")).datetime < since:
+            low = stop + 1
+        else:
+            high = start
+    if low > end:
+        return _Cut(end, end, end)
+    return _Cut(low - len(BETWEEN) if low > len(HEAD) else 0, low, end)
+
+
+def _damaged(path: Path) -> StorageError:
+    return StorageError(f"{path} is damaged", hint="The next run sets it aside, keeps every row it can read and goes on.")
+
+
+def _scan(path: Path, location_id: int) -> dict[int, datetime]:
+    """Return the latest stamp of each sensor of a file in our form; raises `msgspec.DecodeError` for any other form."""
+    latest: dict[int, datetime] = {}
+    last: tuple[datetime, int] | None = None
+    with path.open("rb") as file:
+        for row in _lines(file):
+            here = (row.datetime, row.sensors_id)
+            if row.location_id != location_id or (last is not None and here <= last):
+                raise msgspec.DecodeError("not sorted, not unique, or of another location")
+            last = here
+            latest[row.sensors_id] = row.datetime
+    return latest
+
+
+def _lines(file: Iterable[bytes]) -> Iterator[Measurement]:
+    """Yield the rows of a file in our form, line by line."""
+    lines = iter(file)
+    first = next(lines, b"")
+    if first == EMPTY:
+        return
+    if first != HEAD:
+        raise msgspec.DecodeError("does not begin as our files do")
+    more = True
+    for line in lines:
+        if not more:
+            if line == b"]\n" and next(lines, None) is None:
+                return
+            break
+        more = line.endswith(BETWEEN)
+        yield _decode_row(line.removesuffix(BETWEEN))
+    raise msgspec.DecodeError("does not end as our files do")

@@ -1,0 +1,66 @@
+"""`locations.json`: what OpenAQ says of each location and its sensors, with licences and whom to name."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from openaq_pipeline.files import replacing, set_aside, storage_error
+from openaq_pipeline.model import Location
+
+FRESH_FOR = timedelta(hours=24)
+"""Sensors appear, merge and vanish; OPENAQ section 8 advises to look daily."""
+
+
+class Metadata:
+    """The known locations, in memory and on disk; thread-safe. Only the poller writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "locations.json"
+        self._guard = threading.Lock()
+        self._locations: dict[int, Location] = {}
+        self._dirty = False
+
+    def load(self, now: datetime, *, repair: bool = True) -> str | None:
+        """Read the file; return what had to be done about it, None if nothing. What is lost is simply asked again."""
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=list[Location])
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        except (msgspec.DecodeError, RecursionError):
+            if not repair:
+                return f"{self._path.name} is damaged"
+            return f"{self._path.name} was damaged and set aside as {set_aside(self._path, now).name}"
+        self._locations = {location.id: location for location in found}
+        return None
+
+    def get(self, location_id: int) -> Location | None:
+        """Return what is known of a location, however old; None: nothing."""
+        with self._guard:
+            return self._locations.get(location_id)
+
+    def is_fresh(self, location_id: int, now: datetime) -> bool:
+        """Say whether a location was asked for within the last day."""
+        known = self.get(location_id)
+        return known is not None and timedelta(0) <= now - known.fetched < FRESH_FOR
+
+    def put(self, location: Location) -> None:
+        """Remember a location; `save` writes it."""
+        with self._guard:
+            self._locations[location.id] = location
+            self._dirty = True
+
+    def save(self) -> None:
+        """Write the file, one location a line, if anything changed."""
+        with self._guard:
+            if not self._dirty:
+                return
+            lines = [msgspec.json.encode(self._locations[key]) for key in sorted(self._locations)]
+            with replacing(self._path) as file:
+                file.write(b"[\n" + b",\n".join(lines) + b"\n]\n")
+            self._dirty = False
