@@ -48,7 +48,10 @@ def main() -> None:
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores\n")
     print("| run | requests | rows fetched | new | rows/s | wall s | CPU s | peak MB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, found in ((f"first load, {DAYS} days", first), (f"steady, {NEW_HOURS} new rows a sensor", steady)):
+    for name, found in (
+        (f"first load, {DAYS} days", first),
+        (f"steady, {NEW_HOURS} new rows a sensor", steady),
+    ):
         middle = Figures(*(statistics.median(column) for column in zip(*found, strict=True)))  # type: ignore[arg-type]
         print(
             f"| {name} | {middle.requests:,.0f} | {middle.fetched:,.0f} | {middle.new:,.0f} "
@@ -85,7 +88,12 @@ def _simulator(start: datetime) -> Iterator[str]:
 
 
 def _config(folder: Path, base_url: str) -> Path:
-    ids = [entry["id"] for entry in requests.get(f"{base_url}/locations?limit=1000", headers={"X-API-Key": "k"}, timeout=10).json()["results"]]
+    ids = [
+        entry["id"]
+        for entry in requests.get(f"{base_url}/locations?limit=1000", headers={"X-API-Key": "k"}, timeout=10).json()[
+            "results"
+        ]
+    ]
     path = folder / "config.yaml"
     path.write_text(
         f"locations: {ids}\n"
@@ -99,7 +107,13 @@ def _run(config: Path) -> Figures:
     """Run the main job as a user would and return what the operating system and its own report say."""
     output = config.with_name("report.json")
     environment = {**os.environ, "OPENAQ_API_KEY": "bench", "XDG_STATE_HOME": str(config.parent)}
-    command = [sys.executable, str(ROOT / "dataset" / "incremental_loader.py"), "--config", str(config), "--json"]
+    command = [
+        sys.executable,
+        str(ROOT / "dataset" / "incremental_loader.py"),
+        "--config",
+        str(config),
+        "--json",
+    ]
     began = time.monotonic()
     with output.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, env=environment)

@@ -74,7 +74,7 @@ def load(
 
 
 def home() -> Path:
-    """Return the folder that holds `config.yaml`, `.env` and `data/`: the checkout, or the current folder without one."""
+    """Return the folder of `config.yaml`, `.env` and `data/`: the checkout, or the current folder without one."""
     return CHECKOUT if (CHECKOUT / "dataset" / "openaq_pipeline").is_dir() else Path.cwd()
 
 
@@ -85,9 +85,7 @@ def find_config(config: Path | None, env: Mapping[str, str], root: Path) -> Path
         standard = root / "config.yaml"
         return standard if standard.exists() else None
     if not named.is_file():
-        raise ConfigError(
-            f"The configuration file {named} does not exist", hint="Check --config or PIPELINE_CONFIG."
-        )
+        raise ConfigError(f"The configuration file {named} does not exist", hint="Check --config or PIPELINE_CONFIG.")
     return named.absolute()
 
 
@@ -101,7 +99,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
             # Aliases let a small file grow without end when read; no setting needs them.
             raise ConfigError(f"{path} uses YAML aliases (*name)", hint="Write the values out.")
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        data = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 - CSafeLoader is the safe loader, in C
+        data = yaml.load(text, Loader=yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read: {error}", hint="Check the file and its permissions.") from error
     except yaml.YAMLError as error:
@@ -167,9 +165,7 @@ def _secrets_in_file(tree: dict[str, Any]) -> Iterator[str]:
             yield f"{'.'.join(key)} is a secret in config.yaml; move it to {names[key]} in the environment or .env"
 
 
-def _data_folder(
-    settings: FileSettings, path: Path | None, origins: Mapping[tuple[str, ...], str], root: Path
-) -> Path:
+def _data_folder(settings: FileSettings, path: Path | None, origins: Mapping[tuple[str, ...], str], root: Path) -> Path:
     """Return the data folder: a relative one is seen from where it was written down."""
     folder = Path(settings.data.directory).expanduser()
     if ("data", "directory") in origins:

@@ -14,6 +14,11 @@ class PipelineError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def advice(self) -> str:
+        """Return what happened and what to do, in one or two sentences."""
+        return f"{str(self).rstrip('.')}. {self.hint}" if self.hint else str(self)
+
 
 class ConfigError(PipelineError):
     """The settings or the command line are wrong: the user mends them. `problems` holds one line for each."""
@@ -24,11 +29,11 @@ class ConfigError(PipelineError):
 
 
 class FatalError(PipelineError):
-    """Needs a person before anything can go on (key refused, address banned, state of a newer version): stop the run."""
+    """Needs a person before anything can go on (key refused, address banned, a newer state): stop the run."""
 
 
 class StorageError(PipelineError):
-    """The data folder can't be read or written (full, read-only, no permission): this location's commit did not happen."""
+    """The data folder can't be read or written (full, read-only, no permission): this commit did not happen."""
 
 
 class ItemMissing(PipelineError):
@@ -36,7 +41,7 @@ class ItemMissing(PipelineError):
 
 
 class RetriableError(PipelineError):
-    """May pass by itself. `retry_after_seconds` is the least wait before the next try; None: the caller's back-off decides."""
+    """May pass by itself. `retry_after_seconds` is the least wait before the next try, None: the back-off decides."""
 
     def __init__(self, message: str, *, hint: str = "", retry_after_seconds: float | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -53,19 +53,20 @@ def temporary_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
-def _create(path: Path, *, mode: int) -> IO[bytes]:
-    """Open a new file with exactly these permissions, whatever the umask of the process."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    os.fchmod(descriptor, mode)
+def _create(path: Path, *, mode: int | None) -> IO[bytes]:
+    """Open a new file with the permissions of the one it replaces; None: as the umask has it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    if mode is not None:
+        os.fchmod(descriptor, mode)
     return os.fdopen(descriptor, "wb")
 
 
-def _mode_of(path: Path) -> int:
-    """Return the permissions a file has; those of a new file are the umask's business, here readable by the group."""
+def _mode_of(path: Path) -> int | None:
+    """Return the permissions a file has; None for a new one."""
     try:
         return path.stat().st_mode & 0o777
     except FileNotFoundError:
-        return 0o644
+        return None
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,12 +100,12 @@ def make_folder(folder: Path) -> None:
 
     Raises `ConfigError`: a folder that can't be written is the wrong folder, or has the wrong owner.
     """
-    probe = folder / ".probe"
+    probe = folder / f".probe-{os.getpid()}"  # two starts at once must not trip over each other
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(probe):
             pass
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except (OSError, StorageError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(

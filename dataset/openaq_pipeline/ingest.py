@@ -1,20 +1,16 @@
 """One location: plan -> fetch -> check -> merge -> commit.
 
 The unit of work is the sensor, because OpenAQ gives one series per sensor; the unit of commit is the location.
-The order of a commit is fixed: rejects, location file, state. A crash between any two leaves the state behind the
-data, never ahead of them, and the next run heals it by reading the look-back again.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import msgspec
 
+from openaq_pipeline.commit import commit
 from openaq_pipeline.errors import (
     FatalError,
     ItemMissing,
@@ -22,15 +18,11 @@ from openaq_pipeline.errors import (
     RetriableError,
     SensorBroken,
     Stopped,
-    StorageError,
     Unreachable,
 )
 from openaq_pipeline.incremental import plan, watermark
-from openaq_pipeline.incremental.merge import Merged, merge
 from openaq_pipeline.model import (
     Counts,
-    FileMark,
-    Key,
     Location,
     LocationReport,
     LocationState,
@@ -41,53 +33,17 @@ from openaq_pipeline.model import (
     SensorOutcome,
     SensorReport,
     SensorState,
+    Stored,
     Window,
 )
-from openaq_pipeline.openaq.series import Pages, walk
+from openaq_pipeline.openaq.series import walk
+from openaq_pipeline.ports import MetadataStore, RejectStore, RowStore, Source, StateStore
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings
-from openaq_pipeline.storage.locations import Stored
 
 ROWS_IN_FLIGHT = 20_000
 """A worker that holds more rows than this commits them, so that memory does not grow with the window."""
-
-
-class Source(Pages, Protocol):
-    """Where rows come from."""
-
-    def location(self, location_id: int) -> Location: ...
-
-
-class RowStore(Protocol):
-    """Where rows go; see `storage.locations.LocationFiles`."""
-
-    def lock(self, location_id: int) -> AbstractContextManager[None]: ...
-    def mark(self, location_id: int) -> FileMark | None: ...
-    def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored: ...
-    def tail(self, location_id: int, since: datetime) -> list[Measurement]: ...
-    def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark: ...
-
-
-class RejectStore(Protocol):
-    """Where broken rows go; see `storage.rejects.Rejects`."""
-
-    def add(self, location_id: int, rejects: Iterable[Reject]) -> None: ...
-
-
-class StateStore(Protocol):
-    """Where the watermarks are; see `storage.state.StateFile`."""
-
-    def get(self, location_id: int) -> LocationState: ...
-    def put(self, location_id: int, state: LocationState) -> None: ...
-
-
-class MetadataStore(Protocol):
-    """Where locations are described; see `storage.metadata.Metadata`."""
-
-    def get(self, location_id: int) -> Location | None: ...
-    def is_fresh(self, location_id: int, now: datetime) -> bool: ...
-    def put(self, location: Location) -> None: ...
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -127,32 +83,33 @@ class Order(msgspec.Struct, frozen=True):
         )
 
 
-def ingest(parts: Parts, location_id: int, order: Order) -> LocationReport:
-    """Do what the order says for one location; return what came of it.
+class Ingested(msgspec.Struct, frozen=True):
+    """What came of one location; `ends_run` is the error that concerns all others too, None if there is none."""
 
-    Raises `FatalError` and `Stopped`, with what was read so far stored; every
-    other error is in the report.
-    """
+    report: LocationReport
+    ends_run: PipelineError | None = None
+
+
+def ingest(parts: Parts, location_id: int, order: Order) -> Ingested:
+    """Do what the order says for one location. Errors are in the report, and what was read before them is stored."""
+    work = _LocationIngest(parts, location_id, order)
     try:
-        return _LocationIngest(parts, location_id, order).run()
-    except (FatalError, Stopped):
-        raise
+        return Ingested(work.run())
+    except (FatalError, Stopped) as error:
+        return Ingested(work.report(str(error)), error)
     except PipelineError as error:
-        return LocationReport(location_id, None, "failed", Counts(), error=str(error))
+        return Ingested(work.report(error.advice))
 
 
 def known_state(state: LocationState, stored: Stored, now: datetime) -> LocationState:
-    """Return the state that the location's file bears out: rebuilt from it where the state is lost or too far."""
+    """Return the state that the file bears out: rebuilt where it is lost, held back where it is ahead."""
     if stored.latest is None:
         return state
-    known = {
-        sensors_id: watermark.held_by(sensor, stored.latest.get(sensors_id))
-        for sensors_id, sensor in state.sensors.items()
-    }
-    if not state.sensors:
-        known = {
-            sensors_id: watermark.advance(SensorState(), stamp, now) for sensors_id, stamp in stored.latest.items()
-        }
+    latest = stored.latest
+    if state.sensors:
+        known = {key: watermark.held_by(sensor, latest.get(key)) for key, sensor in state.sensors.items()}
+    else:
+        known = {key: watermark.advance(SensorState(), stamp, now) for key, stamp in latest.items()}
     return msgspec.structs.replace(state, sensors=known)
 
 
@@ -163,94 +120,96 @@ class _LocationIngest:
         self._parts = parts
         self._id = location_id
         self._order = order
-        self._now = order.now
-        self._warnings: list[str] = []
+        self._name: str | None = None
+        self._state = LocationState()
+        self._sensors: dict[int, SensorState] = {}
         self._rows: list[Measurement] = []
         self._rejects: list[Reject] = []
         self._reached: dict[int, datetime] = {}
         self._counts: dict[int, Counts] = {}
-        self._sensors: dict[int, SensorState] = {}
-        self._mark: FileMark | None = None
-        self._state = LocationState()
+        self._reports: list[SensorReport] = []
+        self._warnings: list[str] = []
         self._planned = 0
 
     def run(self) -> LocationReport:
-        """Return the report of this location."""
+        """Return the report of this location; raises what ended it early, with what was read before stored."""
         self._open()
         location = self._describe()
-        self._planned += plan.requests_for(self._windows(location))
-        reports: list[SensorReport] = []
-        outage: str | None = None
-        for sensor in location.sensors:
-            if outage is not None:
-                reports.append(self._report(sensor, "skipped", outage))
-                continue
-            try:
-                reports.append(self._read(sensor))
-            except Unreachable as error:
-                outage = str(error)
-                self._fail(sensor, outage, park=False)
-                reports.append(self._report(sensor, "failed", outage))
-        self._commit()
-        return self._close(location, reports)
+        self._planned += plan.requests_for(filter(None, map(self._window, location.sensors)))
+        try:
+            self._read_all(location.sensors)
+        finally:
+            self._commit()
+        whole = not any(report.outcome in {"failed", "skipped"} for report in self._reports)
+        self._remember(success=whole)
+        return self.report()
 
     def _open(self) -> None:
         """Take up the state, as far as the data on disk bear it out."""
         rows, state = self._parts.rows, self._parts.state.get(self._id)
         with rows.lock(self._id):
-            stored = rows.inspect(self._id, state.file, self._now)
-            self._mark = rows.mark(self._id)
+            stored = rows.inspect(self._id, state.file, self._order.now)
+            mark = rows.mark(self._id)
         if stored.warning:
             self._warnings.append(stored.warning)
-        self._state = known_state(state, stored, self._now)
+        self._state = msgspec.structs.replace(known_state(state, stored, self._order.now), file=mark)
         self._sensors = {} if self._order.reset else dict(self._state.sensors)
 
     def _describe(self) -> Location:
         """Return the location with its sensors: asked anew once a day, else as known."""
         metadata, known = self._parts.metadata, self._parts.metadata.get(self._id)
-        if known is not None and metadata.is_fresh(self._id, self._now):
+        self._name = known.name if known else None
+        if known is not None and metadata.is_fresh(self._id, self._order.now):
             return known
         self._planned += 1
         try:
             location = self._parts.source.location(self._id)
-        except ItemMissing as error:
-            raise ItemMissing(f"Location {self._id} can't be had: {error}") from error
         except RetriableError as error:
             if known is None or isinstance(error, Unreachable):
                 raise
             self._warnings.append(f"the list of sensors is of {known.fetched:%Y-%m-%d}: {error}")
             return known
         metadata.put(location)
+        self._name = location.name
         return location
 
-    def _windows(self, location: Location) -> list[Window]:
-        states = (self._sensors.get(sensor.id, SensorState()) for sensor in location.sensors)
-        return [window for state in states if (window := self._order.window(state, self._parts.data))]
+    def _state_of(self, sensor: Sensor) -> SensorState:
+        return self._sensors.get(sensor.id, SensorState())
 
-    def _read(self, sensor: Sensor) -> SensorReport:
-        """Read one sensor's window; its rows are committed here or with the next sensor's."""
-        state = self._sensors.get(sensor.id, SensorState())
-        if plan.is_parked(state, self._now):
-            return self._report(sensor, "parked", state.last_error)
-        window = self._order.window(state, self._parts.data)
+    def _window(self, sensor: Sensor) -> Window | None:
+        return self._order.window(self._state_of(sensor), self._parts.data)
+
+    def _read_all(self, sensors: Iterable[Sensor]) -> None:
+        """Read the sensors one by one; without a network the rest is not even tried."""
+        outage: str | None = None
+        for sensor in sensors:
+            if outage is not None:
+                self._note(sensor, "skipped", outage)
+                continue
+            try:
+                self._read(sensor)
+            except Unreachable as error:
+                outage = error.advice
+            except (SensorBroken, ItemMissing, RetriableError) as error:
+                self._fail(sensor, error)
+
+    def _read(self, sensor: Sensor) -> None:
+        """Read one sensor's window; its rows are committed with the location's."""
+        before, window = self._state_of(sensor), self._window(sensor)
         if window is None:
-            return self._report(sensor, "ok", None)
-        swept = state.watermark is None or plan.is_sweep_due(state, self._now)
+            parked = plan.is_parked(before, self._order.now)
+            self._note(sensor, "parked" if parked else "ok", before.last_error)
+            return
+        swept = before.watermark is None or plan.is_sweep_due(before, self._order.now)
         try:
             self._walk(sensor, window)
-        except Unreachable:
+        except Unreachable as error:
+            self._fail(sensor, error)
             raise
-        except (FatalError, Stopped):
-            self._commit()  # what was read before stays read
-            raise
-        except (SensorBroken, ItemMissing, RetriableError) as error:
-            self._fail(sensor, str(error), park=not isinstance(error, RetriableError))
-            return self._report(sensor, "failed", str(error))
         if self._order.span is None:
-            self._sensors[sensor.id] = watermark.succeeded(
-                self._sensors.get(sensor.id, state), self._now, swept=swept
-            )
-        return self._report(sensor, "ok", None)
+            after = watermark.succeeded(self._state_of(sensor), self._order.now, swept=swept)
+            self._sensors[sensor.id] = after
+        self._note(sensor, "ok")
 
     def _walk(self, sensor: Sensor, window: Window) -> None:
         for step in walk(self._parts.source, self._id, sensor.id, window):
@@ -263,110 +222,63 @@ class _LocationIngest:
             if len(self._rows) >= ROWS_IN_FLIGHT:
                 self._commit()
 
-    def _fail(self, sensor: Sensor, error: str, *, park: bool) -> None:
+    def _fail(self, sensor: Sensor, error: PipelineError) -> None:
+        """Remember a failed read; what can't heal by itself parks the sensor."""
         if self._order.span is None:
-            state = self._sensors.get(sensor.id, SensorState())
-            self._sensors[sensor.id] = watermark.failed(state, error, self._now, park=park)
+            park = not isinstance(error, RetriableError)
+            self._sensors[sensor.id] = watermark.failed(self._state_of(sensor), str(error), self._order.now, park=park)
+        self._note(sensor, "failed", str(error))
+
+    def _note(self, sensor: Sensor, outcome: SensorOutcome, error: str | None = None) -> None:
+        """Note how a sensor fared; its figures come with the commits."""
+        self._reports.append(SensorReport(sensor.id, sensor.parameter, sensor.units, outcome, Counts(), None, error))
 
     def _commit(self) -> None:
-        """Store what was read: rejects, rows, and only then the watermarks that stand on them."""
-        parts, rows, rejects = self._parts, self._rows, self._rejects
+        """Store what was read, and only then let the watermarks stand on it."""
+        parts = self._parts
         with parts.rows.lock(self._id):
-            if rejects:
-                parts.rejects.add(self._id, rejects)
-                self._count(Counts(rejected=1), (reject.sensors_id for reject in rejects))
-            if rows:
-                self._store(rows)
-        for sensors_id, reached in self._reached.items():
-            if self._order.span is None:
-                state = self._sensors.get(sensors_id, SensorState())
-                self._sensors[sensors_id] = watermark.advance(state, reached, self._now)
-        self._rows, self._rejects, self._reached = [], [], {}
-        self._remember()
-
-    def _store(self, rows: list[Measurement]) -> None:
-        """Merge rows into the file, and judge again whatever they may have changed."""
-        files, judge = self._parts.rows, self._parts.judge
-        first = min(row.datetime for row in rows)
-        # Judging needs `context` on both sides of a row, and rows up to `context` before the first may change.
-        since = first - 2 * judge.context
-        before = files.tail(self._id, since)
-        merged = merge(before, rows)
-        changed = {key.sensors_id for key in merged.new | merged.revised}
-        judged = _judged(merged.rows, changed, judge, first - judge.context)
-        if judged != before:
-            self._mark = files.replace_tail(self._id, since, judged)
-        self._tally(merged, judged, Counter(row.sensors_id for row in rows))
-
-    def _tally(self, merged: Merged, rows: list[Measurement], sent: Counter[int]) -> None:
-        """Count rows by sensor and by what became of them; a row sent twice counts as identical."""
-        new, revised = _by_sensor(merged.new), _by_sensor(merged.revised)
-        read = merged.new | merged.revised | merged.identical
-        clean = Counter(row.sensors_id for row in rows if not row.issues and row.key in read)
-        for sensors_id, count in sent.items():
-            identical = count - new[sensors_id] - revised[sensors_id]
-            repeats = count - sum(1 for key in read if key.sensors_id == sensors_id) if merged.repeated else 0
-            self._counts[sensors_id] = self._counts.get(sensors_id, Counts()) + Counts(
-                new[sensors_id], revised[sensors_id], identical, 0, clean[sensors_id] + repeats
+            done = commit(
+                self._id,
+                self._rows,
+                self._rejects,
+                files=parts.rows,
+                rejected=parts.rejects,
+                judge=parts.judge,
             )
-
-    def _count(self, one: Counts, sensors_ids: Iterable[int]) -> None:
-        for sensors_id in sensors_ids:
-            self._counts[sensors_id] = self._counts.get(sensors_id, Counts()) + one
+        for sensors_id, counts in done.counts.items():
+            self._counts[sensors_id] = self._counts.get(sensors_id, Counts()) + counts
+        if self._order.span is None:
+            for sensors_id, reached in self._reached.items():
+                state = self._sensors.get(sensors_id, SensorState())
+                self._sensors[sensors_id] = watermark.advance(state, reached, self._order.now)
+        self._rows, self._rejects, self._reached = [], [], {}
+        self._state = msgspec.structs.replace(self._state, file=done.mark or self._state.file)
+        self._remember()
 
     def _remember(self, *, success: bool = False) -> None:
         """Hand the state to its store; a backfill has none to hand on."""
         if self._order.span is not None:
             return
-        self._state = LocationState(
-            last_fetch_time=self._now,
-            last_successful_run=self._now if success else self._state.last_successful_run,
-            file=self._mark,
-            sensors=dict(self._sensors),
-        )
+        last = self._order.now if success else self._state.last_successful_run
+        self._state = LocationState(self._order.now, last, self._state.file, dict(self._sensors))
         self._parts.state.put(self._id, self._state)
 
-    def _report(self, sensor: Sensor, outcome: SensorOutcome, error: str | None) -> SensorReport:
-        """Return a sensor's report without its figures, which the commits have yet to make."""
-        return SensorReport(sensor.id, sensor.parameter, sensor.units, outcome, Counts(), None, error)
-
-    def _close(self, location: Location, reports: list[SensorReport]) -> LocationReport:
-        """Return the report with the counts that the commits have made, and remember how it went."""
+    def report(self, error: str | None = None) -> LocationReport:
+        """Return how the location fared so far; `error` is what ended it early, None if nothing did."""
         sensors = tuple(
             msgspec.structs.replace(
                 report,
                 counts=self._counts.get(report.sensors_id, Counts()),
                 watermark=self._sensors.get(report.sensors_id, SensorState()).watermark,
             )
-            for report in reports
+            for report in self._reports
         )
         bad = [report for report in sensors if report.outcome in {"failed", "skipped"}]
-        outcome: Outcome = "ok" if not bad else "failed" if len(bad) == len(sensors) else "partial"
-        self._remember(success=not bad)
+        if error is None and bad:
+            error = f"sensor {bad[0].sensors_id}: {bad[0].error}"
+        some = len(bad) < len(sensors) if sensors else not error
+        outcome: Outcome = "ok" if error is None else "partial" if some else "failed"
         total = sum(self._counts.values(), Counts())
-        error = f"sensor {bad[0].sensors_id}: {bad[0].error}" if bad else None
         return LocationReport(
-            self._id,
-            location.name,
-            outcome,
-            total,
-            self._planned,
-            sensors,
-            error,
-            tuple(self._warnings),
+            self._id, self._name, outcome, total, self._planned, sensors, error, tuple(self._warnings)
         )
-
-
-def _judged(rows: list[Measurement], sensors: set[int], judge: Judge, since: datetime) -> list[Measurement]:
-    """Return the rows, those of changed sensors from `since` on with their issues as they are now."""
-    places = [place for place, row in enumerate(rows) if row.sensors_id in sensors]
-    verdicts = judge.issues([rows[place] for place in places])
-    judged = list(rows)
-    for place, issues in zip(places, verdicts, strict=True):
-        if issues != rows[place].issues and rows[place].datetime >= since:
-            judged[place] = msgspec.structs.replace(rows[place], issues=issues)
-    return judged
-
-
-def _by_sensor(keys: Iterable[Key]) -> Counter[int]:
-    return Counter(key.sensors_id for key in keys)

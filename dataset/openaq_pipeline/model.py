@@ -130,6 +130,18 @@ class Reject(msgspec.Struct, frozen=True):
     seen: dt.datetime
 
 
+class Page(msgspec.Struct, frozen=True):
+    """A page of a sensor's series as OpenAQ sent it: `rows` in the order sent, and `rejects`."""
+
+    rows: list[Measurement]
+    rejects: list[Reject]
+
+    @property
+    def count(self) -> int:
+        """Return how many rows OpenAQ sent; fewer than asked for means that it was the last page."""
+        return len(self.rows) + len(self.rejects)
+
+
 class SensorState(msgspec.Struct, frozen=True):
     """What is remembered of one sensor between runs.
 
@@ -152,8 +164,18 @@ class FileMark(msgspec.Struct, frozen=True):
     mtime_ns: int
 
 
+class Stored(msgspec.Struct, frozen=True):
+    """What a location's file holds: the latest stamp of each sensor, and what had to be mended (None: nothing).
+
+    `latest` is None when the file is as this pipeline left it, so that the state's watermarks hold.
+    """
+
+    latest: dict[int, dt.datetime] | None
+    warning: str | None = None
+
+
 class LocationState(msgspec.Struct, frozen=True):
-    """What is remembered of one location; `last_fetch_time` is the last try, `last_successful_run` the last full one."""
+    """What is remembered of a location; `last_fetch_time` is the last try, `last_successful_run` the last full one."""
 
     last_fetch_time: dt.datetime | None = None
     last_successful_run: dt.datetime | None = None
@@ -200,7 +222,8 @@ class SensorReport(msgspec.Struct, frozen=True):
 class LocationReport(msgspec.Struct, frozen=True):
     """How one location fared in a run; `warnings` tell what was odd but did not stop it.
 
-    `requests_planned` is what its plan said once its sensors were known, the question for them included.
+    `requests_planned` is what its plan said once its sensors were known, the question for them included. `bug` is set
+    when this program itself is to blame for the error.
     """
 
     location_id: int
@@ -211,6 +234,7 @@ class LocationReport(msgspec.Struct, frozen=True):
     sensors: tuple[SensorReport, ...] = ()
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    bug: bool = False
 
 
 class RunPlan(msgspec.Struct, frozen=True):
@@ -233,7 +257,7 @@ class RunReport(msgspec.Struct, frozen=True):
     """One run: what was planned, what was sent, what came of it.
 
     `slowest_response_seconds` is None when no request was answered. `error` says why the run ended early, None if it
-    did not; `bug` is set when this program itself is to blame.
+    did not, and `hint` what to do.
     """
 
     started: dt.datetime
@@ -244,7 +268,6 @@ class RunReport(msgspec.Struct, frozen=True):
     consecutive_failures: int = 0
     error: str | None = None
     hint: str = ""
-    bug: bool = False
 
     @property
     def requests_planned(self) -> int:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ import msgspec
 from openaq_pipeline import files
 from openaq_pipeline.errors import ConfigError, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import plan
-from openaq_pipeline.ingest import Order, Parts, ingest
+from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
 from openaq_pipeline.model import (
     Counts,
     Location,
@@ -120,7 +120,7 @@ def run_once(
         return _finish(wired, report, problem, poll=span is None)
 
 
-def _finish(wired: _Wired, report: RunReport, problem: Exception | None, *, poll: bool) -> RunReport:
+def _finish(wired: _Wired, report: RunReport, problem: PipelineError | None, *, poll: bool) -> RunReport:
     """Write what a poll has learnt, and return the report with what ended the run early."""
     if poll:
         report = msgspec.structs.replace(report, consecutive_failures=wired.state.count_run(failed=report.failed))
@@ -129,11 +129,7 @@ def _finish(wired: _Wired, report: RunReport, problem: Exception | None, *, poll
             wired.metadata.save()
         except StorageError as error:
             problem = problem or error
-    if problem is None:
-        return report
-    bug = not isinstance(problem, PipelineError)
-    said = f"This is a bug: {type(problem).__name__}: {problem}" if bug else str(problem)
-    return msgspec.structs.replace(report, error=said, hint=getattr(problem, "hint", ""), bug=bug)
+    return msgspec.structs.replace(report, error=str(problem), hint=problem.hint) if problem else report
 
 
 def dry_run(settings: Settings, *, span: Window | None = None, reset: bool = False) -> RunPlan:
@@ -155,7 +151,8 @@ def check_selection(settings: Settings) -> None:
     """Raise `ConfigError` if there is nothing to do or no key to do it with."""
     if not settings.locations:
         raise ConfigError(
-            "No location is selected", hint="List location ids under `locations:` in config.yaml, or pass --locations."
+            "No location is selected",
+            hint="List location ids under `locations:` in config.yaml, or pass --locations.",
         )
     if settings.api.api_key is None or not settings.api.api_key.get_secret_value():
         raise ConfigError("OPENAQ_API_KEY is not set", hint=KEY_HINT)
@@ -197,7 +194,12 @@ def _wire(settings: Settings, stop: Stop, clock: Callable[[], datetime]) -> Iter
         sleep=stop.sleep,
     )
     client = Client(
-        api.base_url, key, budget, timeout_seconds=api.timeout_seconds, sleep=stop.sleep, checkpoint=stop.check
+        api.base_url,
+        key,
+        budget,
+        timeout_seconds=api.timeout_seconds,
+        sleep=stop.sleep,
+        checkpoint=stop.check,
     )
     state, metadata = StateFile(folder), Metadata(folder)
     parts = Parts(
@@ -224,35 +226,28 @@ def _load(wired: _Wired, now: datetime, *, repair: bool) -> None:
 
 def _run_all(
     parts: Parts, settings: Settings, order: Order, watcher: Watcher, stop: Stop
-) -> tuple[list[LocationReport], Exception | None]:
+) -> tuple[list[LocationReport], PipelineError | None]:
     """Run the locations on a pool of threads; return their reports in the order asked, and what ended the run early."""
     reports: dict[int, LocationReport] = {}
-    problem: Exception | None = None
+    problem: PipelineError | None = None
     with ThreadPoolExecutor(settings.api.max_workers, thread_name_prefix="location") as pool:
         todo = {pool.submit(ingest, parts, location_id, order): location_id for location_id in settings.locations}
         for future in as_completed(todo):
-            location_id, error = todo[future], future.exception()
-            if error is None:
-                reports[location_id] = future.result()
-            else:
-                reports[location_id] = _broken_off(location_id, error)
-                problem = _graver(problem, error)
-                if isinstance(error, PipelineError):
-                    stop.set()  # the others end at their next request, with what they have stored
-            watcher.finished(reports[location_id])
+            done = _result(future, todo[future])
+            reports[todo[future]] = done.report
+            if done.ends_run is not None:
+                # Of several the first counts, but anything rather than the stop that it caused itself.
+                problem = done.ends_run if problem is None or isinstance(problem, Stopped) else problem
+                stop.set()  # the others end at their next request, with what they have stored
+            watcher.finished(done.report)
     return [reports[location_id] for location_id in settings.locations], problem
 
 
-def _broken_off(location_id: int, error: BaseException) -> LocationReport:
-    """Return the report of a location that ended with an exception: a stop, something fatal, or a bug."""
-    if isinstance(error, PipelineError):
-        return LocationReport(location_id, None, "failed", Counts(), error=str(error))
-    log.error("Location %s failed by a bug", location_id, exc_info=error)
-    return LocationReport(location_id, None, "failed", Counts(), error=f"a bug: {type(error).__name__}: {error}")
-
-
-def _graver(known: Exception | None, error: BaseException) -> Exception:
-    """Return which of two problems the user should hear of: the first, but anything rather than the stop it caused."""
-    if not isinstance(error, Exception):
-        raise error
-    return error if known is None or isinstance(known, Stopped) else known
+def _result(future: Future[Ingested], location_id: int) -> Ingested:
+    """Return what came of a location; a bug in one of them is told, and ends no other."""
+    try:
+        return future.result()
+    except Exception as error:
+        log.exception("Location %s failed by a bug", location_id)
+        said = f"this is a bug: {type(error).__name__}: {error}"
+        return Ingested(LocationReport(location_id, None, "failed", Counts(), error=said, bug=True))

@@ -119,7 +119,13 @@ class ValidationSettings(Section):
     parameter_ranges: dict[str, RangeByUnit] = Field(
         default_factory=lambda: dict(thresholds.PARAMETER_RANGES), validate_default=True
     )
-    required_fields: tuple[RequiredField, ...] = ("location_id", "sensors_id", "parameter", "units", "datetime")
+    required_fields: tuple[RequiredField, ...] = (
+        "location_id",
+        "sensors_id",
+        "parameter",
+        "units",
+        "datetime",
+    )
     max_future_minutes: NotNegative = 60
     series_tests: SeriesTests = Field(default_factory=SeriesTests)
 

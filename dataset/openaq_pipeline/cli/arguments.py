@@ -21,7 +21,7 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description="Own a complete, checked, always current copy of OpenAQ's air-quality data."
     )
-    parser.set_defaults(command=lambda _: parser.print_help() or 2)
+    parser.set_defaults(command=_help_of(parser))
     door = prog.endswith(".py") and bool(arguments)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, add, summary in (
@@ -68,6 +68,16 @@ def _lazily(module: str, function: str = "main") -> Command:
     return command
 
 
+def _help_of(parser: argparse.ArgumentParser) -> Command:
+    """Return what happens without a command: help, and the exit code of bad usage."""
+
+    def command(_: argparse.Namespace) -> int:
+        parser.print_help()
+        return 2
+
+    return command
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: config.yaml)")
     parser.add_argument("--data-dir", type=Path, metavar="D", help="data folder (default: data/)")
@@ -77,14 +87,32 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     parser.add_argument(
-        "--locations", type=location_id, nargs="+", metavar="ID", help="OpenAQ location ids (default: those of the config)"
+        "--locations",
+        type=location_id,
+        nargs="+",
+        metavar="ID",
+        help="OpenAQ location ids (default: those of the config)",
     )
     parser.add_argument(
-        "--date-from", type=moment, metavar="T", help="fill a range of the past from here (ISO 8601, UTC); moves no watermark"
+        "--date-from",
+        type=moment,
+        metavar="T",
+        help="fill a range of the past from here (ISO 8601, UTC); moves no watermark",
     )
-    parser.add_argument("--date-to", type=moment, metavar="T", help="end of that range; a date means its whole day (default: now)")
-    parser.add_argument("--reset-state", action="store_true", help="forget the watermarks and read anew; keeps the data")
-    parser.add_argument("--dry-run", action="store_true", help="show the plan and its cost in requests and minutes; write nothing")
+    parser.add_argument(
+        "--date-to",
+        type=moment,
+        metavar="T",
+        help="end of that range; a date means its whole day (default: now)",
+    )
+    parser.add_argument(
+        "--reset-state", action="store_true", help="forget the watermarks and read anew; keeps the data"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the plan and its cost in requests and minutes; write nothing",
+    )
     parser.add_argument("--json", action="store_true", help="print the run report as JSON")
     parser.add_argument("--base-url", metavar="U", help="another OpenAQ, such as the simulator; ends in /v3")
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.run_command"))
@@ -93,7 +121,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_validate(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     parser.add_argument(
-        "--file", action="append", metavar="F", help="a file or a glob, as given or else inside the data folder; repeatable"
+        "--file",
+        action="append",
+        metavar="F",
+        help="a file or a glob, as given or else inside the data folder; repeatable",
     )
     parser.add_argument("--all", action="store_true", help="every location file of the data folder (the default)")
     parser.add_argument("--sample", type=_positive, metavar="N", help="score only N rows of each file, drawn at random")
@@ -101,8 +132,10 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="F", help="write the report to a file instead of printing it")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="form of the report (default: text)")
     parser.add_argument(
-        "--min-quality", type=_percent, metavar="P", help="exit 1 below this share of clean rows in percent "
-        "(default: monitoring.alerts.min_quality_score, 90)"
+        "--min-quality",
+        type=_percent,
+        metavar="P",
+        help="exit 1 below this share of clean rows in percent (default: monitoring.alerts.min_quality_score, 90)",
     )
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.validate_command"))
 

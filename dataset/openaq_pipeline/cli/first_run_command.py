@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from openaq_pipeline.cli import show
+from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.cli.run_command import apply, exit_code, stopping
 from openaq_pipeline.config import home, load
 from openaq_pipeline.model import RunReport
@@ -55,9 +56,9 @@ def _for_simulator(settings: Settings, base_url: str, folder: Path) -> Settings:
 
 
 def _run(settings: Settings) -> int:
-    with stopping() as stop, show.progress() as watcher:
+    with stopping() as stop, watching() as watcher:
         report = run_once(settings, watcher=watcher, stop=stop)
-    print(show.report(report, settings))
+    print(show.report(report, settings.data_dir))
     _show_file(settings.data_dir, report)
     return exit_code(report)
 

@@ -15,11 +15,12 @@ import msgspec
 
 from openaq_pipeline.cli import show
 from openaq_pipeline.cli.arguments import range_end
+from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.model import RunReport, Window
 from openaq_pipeline.monitoring.metrics import metrics_of
-from openaq_pipeline.run import Stop, Watcher, dry_run, run_once, utc_now
+from openaq_pipeline.run import Stop, dry_run, run_once, utc_now
 from openaq_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,12 @@ def main(namespace: argparse.Namespace) -> int:
         plan = dry_run(settings, span=span, reset=namespace.reset_state)
         _print_json(plan) if namespace.json else print(show.plan(plan))
         return 0
-    with stopping() as stop, show.progress(quiet=namespace.json) as watcher:
+    with stopping() as stop, watching(quiet=namespace.json) as watcher:
         report = run_once(settings, span=span, reset=namespace.reset_state, watcher=watcher, stop=stop)
     if namespace.json:
         _print_json(metrics_of(report))
     else:
-        print(show.report(report, settings))
+        print(show.report(report, settings.data_dir))
     return exit_code(report)
 
 
@@ -80,7 +81,7 @@ def exit_code(report: RunReport) -> int:
         print(f"Error: {report.error.rstrip('.')}.", file=sys.stderr)
         if report.hint:
             print(report.hint, file=sys.stderr)
-    if report.bug:
+    if any(location.bug for location in report.locations):
         return 4
     return 0 if report.complete else 1
 
@@ -104,6 +105,3 @@ def stopping() -> Iterator[Stop]:
 
 def _print_json(value: object) -> None:
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-__all__ = ["Watcher", "apply", "exit_code", "main", "span_of", "stopping"]

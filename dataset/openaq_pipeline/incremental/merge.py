@@ -10,29 +10,23 @@ from openaq_pipeline.model import Key, Measurement, file_order
 
 
 class Merged(msgspec.Struct, frozen=True):
-    """The outcome of a merge: all `rows` in file order, and the keys by what became of them.
-
-    `repeated` counts rows that came more than once in one read (OPENAQ section 3.3: a stamp with a fraction).
-    """
+    """The outcome of a merge: all `rows` in file order, and the keys that were read, by what became of them."""
 
     rows: list[Measurement]
     new: set[Key]
     revised: set[Key]
-    identical: set[Key]
-    repeated: int
+    read: set[Key]
 
 
 def merge(stored: Iterable[Measurement], incoming: Iterable[Measurement]) -> Merged:
     """Return stored and incoming rows as one, unique by key and sorted by (datetime, sensors_id).
 
-    Of rows with one key in `incoming` the last wins. A revised row keeps the `first_seen` of the stored one; an
-    identical one stays as it is stored. `issues`, `source` and `first_seen` make no revision: they are ours.
+    Of rows with one key in `incoming` the last wins: stamps are printed without their fraction, so two rows of one
+    second look alike (OPENAQ section 3.3). A revised row keeps the `first_seen` of the stored one; an identical one
+    stays as it is stored. `issues`, `source` and `first_seen` make no revision: they are ours.
     """
     rows = {row.key: row for row in stored}
-    fresh: dict[Key, Measurement] = {}
-    count = 0
-    for count, row in enumerate(incoming, start=1):  # noqa: B007 - the count is wanted after the loop
-        fresh[row.key] = row
+    fresh = {row.key: row for row in incoming}
     new: set[Key] = set()
     revised: set[Key] = set()
     for key, row in fresh.items():
@@ -43,8 +37,7 @@ def merge(stored: Iterable[Measurement], incoming: Iterable[Measurement]) -> Mer
         elif not same(known, row):
             revised.add(key)
             rows[key] = msgspec.structs.replace(row, first_seen=known.first_seen)
-    ordered = sorted(rows.values(), key=file_order)
-    return Merged(ordered, new, revised, fresh.keys() - new - revised, count - len(fresh))
+    return Merged(sorted(rows.values(), key=file_order), new, revised, set(fresh))
 
 
 def same(one: Measurement, other: Measurement) -> bool:

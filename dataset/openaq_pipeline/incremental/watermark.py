@@ -23,7 +23,7 @@ def advance(state: SensorState, reached: datetime | None, now: datetime) -> Sens
 
 
 def held_by(state: SensorState, stored: datetime | None) -> SensorState:
-    """Return the state with its watermark no further than the latest stamp that is really in the file (None: no row)."""
+    """Return the state with its watermark no further than the latest stamp really in the file (None: no row)."""
     if state.watermark is None or stored is None:
         return msgspec.structs.replace(state, watermark=None)
     return msgspec.structs.replace(state, watermark=min(state.watermark, stored))

@@ -31,33 +31,29 @@ class Answer(msgspec.Struct, frozen=True):
 def error_of(answer: Answer, path: str) -> PipelineError | None:
     """Return the error an answer stands for; None for a good one (200 with JSON)."""
     status = answer.status
-    said = f"OpenAQ answered {status} to {path}: {explain(answer)}"
     if status == 200:
         return None if _is_json(answer) else RetriableError(f"{path} answered 200 with something that is not JSON")
-    if status in {401, 403, 410}:
-        return _needs_a_person(status, said)
-    if status == 408:
-        return WindowTooLarge(said)
-    if status == 429:
-        return RetriableError(said, hint="The request budget is used up; other programs may use the same key.")
-    if status == 500:
-        return ServerFault(said)
+    said = f"OpenAQ answered {status} to {path}: {explain(answer)}"
+    if status in TABLE:
+        make, hint = TABLE[status]
+        return make(said, hint=hint)
     if status > 500:
         return RetriableError(said, hint="OpenAQ has a problem; the next run tries again.")
     if 300 <= status < 400:
-        return RetriableError(
-            f"{path} was answered with a redirect ({status}), which is not followed so that the key stays here",
-            hint="Check api.base_url, and whether a proxy or a hotel's sign-in page sits in between.",
-        )
+        said = f"{path} was answered with a redirect ({status}), which is not followed so that the key stays here"
+        return RetriableError(said, hint="Check api.base_url, and whether a proxy or a sign-in page sits in between.")
     return ItemMissing(said)
 
 
-def _needs_a_person(status: int, said: str) -> FatalError:
-    if status == 401:
-        return FatalError(said, hint=KEY_HINT)
-    if status == 403:
-        return FatalError(said, hint=CONTACT_HINT)
-    return FatalError(said, hint="This version of the API is retired: update this program and check api.base_url.")
+TABLE: dict[int, tuple[type[PipelineError], str]] = {
+    401: (FatalError, KEY_HINT),
+    403: (FatalError, CONTACT_HINT),
+    410: (FatalError, "This version of the API is retired: update this program and check api.base_url."),
+    408: (WindowTooLarge, "OpenAQ needed too long; a smaller window is asked for."),
+    429: (RetriableError, "The request budget is used up; other programs may use the same key."),
+    500: (ServerFault, "OpenAQ failed at this question; the next run tries again."),
+}
+"""What a status means and what to do; the others are decided by their hundred."""
 
 
 def explain(answer: Answer, limit: int = 200) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from openaq_pipeline.errors import ItemMissing
-from openaq_pipeline.model import Location, Window
+from openaq_pipeline.model import Location, Page, Window
 from openaq_pipeline.openaq import parse
 from openaq_pipeline.openaq.session import Client
 
@@ -28,9 +28,7 @@ class Api:
             raise ItemMissing(f"OpenAQ does not know location {location_id}")
         return found
 
-    def measurements(
-        self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None
-    ) -> parse.Page:
+    def measurements(self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None) -> Page:
         """Return the oldest `PAGE_LIMIT` measurements of a sensor in a window; `attempts` None: the usual number.
 
         Always page 1: a late row would shift the pages behind it (OPENAQ section 3.2).

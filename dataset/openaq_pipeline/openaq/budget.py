@@ -168,7 +168,8 @@ class Budget:
     def _until_free(self, now: float, span_seconds: float, limit: int) -> float:
         """Return the seconds until fewer than `limit` requests lie within the span: 0 or less if it is so now."""
         row = self._database.execute(
-            "SELECT at FROM requests WHERE at > ? ORDER BY at DESC LIMIT 1 OFFSET ?", (now - span_seconds, limit - 1)
+            "SELECT at FROM requests WHERE at > ? ORDER BY at DESC LIMIT 1 OFFSET ?",
+            (now - span_seconds, limit - 1),
         ).fetchone()
         return float(row[0]) + span_seconds - now if row else 0.0
 
@@ -204,7 +205,8 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) or not path.exists():
             raise StorageError(
-                f"The request ledger {path} can't be opened: {error}", hint="Check the folder's permissions and space."
+                f"The request ledger {path} can't be opened: {error}",
+                hint="Check the folder's permissions and space.",
             ) from error
         set_aside(path, datetime.now(UTC))
         return _connect(path)

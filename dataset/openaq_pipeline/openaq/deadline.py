@@ -49,7 +49,8 @@ class _DeadlineReader(socket.SocketIO):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        sock._io_refs += 1  # as `socket.makefile` counts its readers, so that closing this one releases the socket
+        # As `socket.makefile` counts its readers, so that closing this one releases the socket.
+        sock._io_refs += 1  # noqa: SLF001
         plain, self.fp = self.fp, io.BufferedReader(_DeadlineReader(sock), 65536)
         plain.close()
 
@@ -74,5 +75,6 @@ class DeadlineAdapter(HTTPAdapter):
     """An adapter for a `requests.Session` whose answers obey `start`; it never retries and never redirects."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make a pool manager whose connections read by the deadline."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}

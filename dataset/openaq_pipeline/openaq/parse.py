@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from openaq_pipeline.errors import RetriableError
-from openaq_pipeline.model import License, Location, Measurement, Reject, Sensor
+from openaq_pipeline.model import License, Location, Measurement, Page, Reject, Sensor
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 T = TypeVar("T")
@@ -101,18 +101,6 @@ class _Location(msgspec.Struct):
 
 class _Locations(msgspec.Struct):
     results: list[_Location]
-
-
-class Page(msgspec.Struct, frozen=True):
-    """A page of a sensor's series: `count` rows as sent, which are `rows` (in the order sent) and `rejects`."""
-
-    rows: list[Measurement]
-    rejects: list[Reject]
-
-    @property
-    def count(self) -> int:
-        """Return how many rows the server sent; fewer than asked for means that it was the last page."""
-        return len(self.rows) + len(self.rejects)
 
 
 _rows = msgspec.json.Decoder(_Rows)

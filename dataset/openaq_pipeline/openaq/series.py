@@ -12,28 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import msgspec
 
 from openaq_pipeline.errors import SensorBroken, ServerFault, WindowTooLarge
-from openaq_pipeline.model import Window
+from openaq_pipeline.model import Page, Window
 from openaq_pipeline.openaq.api import PAGE_LIMIT
-from openaq_pipeline.openaq.parse import Page
+from openaq_pipeline.ports import Source
 
 SMALLEST_WINDOW = timedelta(hours=1)
 """Most sensors report hourly: a smaller window would separate nothing more."""
 
 MAX_SPLITS = 30
 """Thirty halvings find three poison rows in a month of hours (10 each); a sensor with more is broken as a whole."""
-
-
-class Pages(Protocol):
-    """What a walk needs of the API."""
-
-    def measurements(
-        self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None
-    ) -> Page: ...
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -43,7 +34,7 @@ class Step(msgspec.Struct, frozen=True):
     complete_to: datetime
 
 
-def walk(api: Pages, location_id: int, sensors_id: int, window: Window) -> Iterator[Step]:
+def walk(api: Source, location_id: int, sensors_id: int, window: Window) -> Iterator[Step]:
     """Yield a window's pages, oldest first. Raises `SensorBroken` at the end if there were holes.
 
     The rows behind a hole are yielded too. Every other error comes at once: what was yielded so far is complete up
@@ -75,9 +66,7 @@ def walk(api: Pages, location_id: int, sensors_id: int, window: Window) -> Itera
         ) from reason
 
 
-def _pages(
-    api: Pages, location_id: int, sensors_id: int, window: Window, attempts: int | None
-) -> Iterator[Step]:
+def _pages(api: Source, location_id: int, sensors_id: int, window: Window, attempts: int | None) -> Iterator[Step]:
     """Yield the pages of one window by keyset."""
     start = window.start
     while True:

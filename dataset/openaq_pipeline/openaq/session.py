@@ -167,7 +167,7 @@ AGENT = "openaq-pipeline/0.1"
 
 
 def require_key(api_key: str | None) -> str:
-    """Return the key; raises `FatalError` for one that no HTTP header can carry. Its format is not checked otherwise."""
+    """Return the key; raises `FatalError` for one that no HTTP header can carry. Its format is not checked."""
     if api_key and api_key.isascii() and api_key.isprintable():
         return api_key
     raise FatalError("OPENAQ_API_KEY holds characters that no HTTP header may hold", hint="Copy the key once more.")

@@ -119,8 +119,7 @@ def _broken_structure(
         "not_sorted": [
             place
             for place in range(1, len(rows))
-            if (rows[place].datetime, rows[place].sensors_id)
-            < (rows[place - 1].datetime, rows[place - 1].sensors_id)
+            if (rows[place].datetime, rows[place].sensors_id) < (rows[place - 1].datetime, rows[place - 1].sensors_id)
         ],
         "missing_field": [place for place, row in enumerate(rows) if required.missing(row) is not None],
     }
@@ -138,9 +137,7 @@ def _duplicates(rows: Sequence[Measurement]) -> list[int]:
     return places
 
 
-def _findings(
-    rows: Sequence[Measurement], judge: Judge, found: dict[str, list[int]]
-) -> Iterator[Finding]:
+def _findings(rows: Sequence[Measurement], judge: Judge, found: dict[str, list[int]]) -> Iterator[Finding]:
     """Yield a finding for every rule with rows that break it: structure first, then values."""
     for rule in (*_STRUCTURE, *RULES):
         if places := found.get(rule):
@@ -177,9 +174,7 @@ def _allowed(judge: Judge, row: Measurement) -> str:
     return "" if bounds is None else f" (allowed: {bounds[0]:g} to {bounds[1]:g})"
 
 
-def _summaries(
-    rows: Sequence[Measurement], counted: Iterable[int], dirty: set[int]
-) -> tuple[SensorSummary, ...]:
+def _summaries(rows: Sequence[Measurement], counted: Iterable[int], dirty: set[int]) -> tuple[SensorSummary, ...]:
     """Return a summary for each series, by sensor."""
     groups: dict[tuple[int, str, str], list[int]] = defaultdict(list)
     for place in sorted(counted):

@@ -122,9 +122,7 @@ class Judge:
     ) -> Iterator[tuple[str, int]]:
         """Yield the series tests' verdicts on the rows that can be compared."""
         usable = [
-            (position, value)
-            for position, value in enumerate(values)
-            if value is not None and position not in unusable
+            (position, value) for position, value in enumerate(values) if value is not None and position not in unusable
         ]
         kept = [value for _, value in usable]
         times = [stamps[position] for position, _ in usable]
@@ -203,9 +201,7 @@ def _flat_line(
             yield n
 
 
-def _spike(
-    values: Sequence[float], times: Sequence[float], limit: float, gap_seconds: float
-) -> Iterator[int]:
+def _spike(values: Sequence[float], times: Sequence[float], limit: float, gap_seconds: float) -> Iterator[int]:
     """Yield the rows that stand out: |v[n] - (v[n-1] + v[n+1]) / 2| > limit, and not on one side only.
 
     The formula is QARTOD's. The second condition is ours: both steps must lead the same way out and be more
@@ -222,9 +218,7 @@ def _spike(
                 yield n
 
 
-def _rate_of_change(
-    values: Sequence[float], times: Sequence[float], limit: float, gap_seconds: float
-) -> Iterator[int]:
+def _rate_of_change(values: Sequence[float], times: Sequence[float], limit: float, gap_seconds: float) -> Iterator[int]:
     """Yield the rows that changed too fast since the one before: |v[n] - v[n-1]| per hour > limit.
 
     Steps shorter than an hour count as an hour: the limits are made for hourly means, and two readings a

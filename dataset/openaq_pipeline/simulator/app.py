@@ -36,10 +36,10 @@ IdAnswer = Callable[[int, Mapping[str, str], int], bytes]
 class Options(msgspec.Struct, frozen=True):
     """How strict the simulator is.
 
-    `requests_per_minute` 0 means a limit of a million; `limits_by_key` overrides it. `keys` are the accepted
-    ones (empty: any). `nulls_crash` brings back the server of before 2026-05-12. `compress` gzips answers over
-    1,000 bytes for clients that accept it, as production does; off by default because it costs more than the
-    loopback saves.
+    `requests_per_minute` 0 means a limit of a million; `limits_by_key` overrides it. `keys` are those accepted
+    (empty: any). `nulls_crash` brings back the server of before 2026-05-12. `compress` gzips answers over 1,000
+    bytes for clients that accept it, as production does; off by default because it costs more than the loopback
+    saves.
     """
 
     requests_per_minute: int = 60

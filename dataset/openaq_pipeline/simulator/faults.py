@@ -28,11 +28,11 @@ Kind = Literal[
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What goes wrong with requests whose `path?query` matches the regular expression `match` somewhere.
 
-    `count` is how many requests it strikes (None: all), `every` that it strikes each n-th matching one. `seconds`
-    is the wait of `delay`, the pause between bytes of `drip`, or the longest `hang` (None: 1, 1, an hour).
-    `reset` is the `x-ratelimit-reset` of a 429 (None: no rate headers at all). `body` replaces the official body
-    of `status`; `url` is where `redirect` leads; `size_bytes` is what `huge` and `gzip_bomb` grow to, and the
-    depth of `deep` (None: 100 MB, 100,000 levels).
+    `count` is how many requests it strikes (None: all), `every` that it strikes each n-th matching one.
+    `seconds` is the wait of `delay`, the pause between bytes of `drip`, or the longest `hang` (None: 1, 1, an
+    hour). `reset` is the `x-ratelimit-reset` of a 429 (None: no rate headers at all). `body` replaces the
+    official body of `status`; `url` is where `redirect` leads; `size_bytes` is what `huge` and `gzip_bomb` grow
+    to, and the depth of `deep` (None: 100 MB, 100,000 levels).
     """
 
     kind: Kind

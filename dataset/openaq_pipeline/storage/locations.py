@@ -17,7 +17,7 @@ import msgspec
 
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import hold_location, replacing, set_aside, storage_error, temporary_of
-from openaq_pipeline.model import FileMark, Measurement, file_order
+from openaq_pipeline.model import FileMark, Measurement, Stored, file_order
 from openaq_pipeline.storage import salvage
 
 HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
@@ -26,16 +26,6 @@ COPY_BYTES = 1 << 20
 _decode_row = msgspec.json.Decoder(Measurement).decode
 _decode_rows = msgspec.json.Decoder(list[Measurement]).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """What a location's file holds: the latest stamp of each sensor, and what had to be mended (None: nothing).
-
-    `latest` is None when the file is as this pipeline left it, so that the state's watermarks hold.
-    """
-
-    latest: dict[int, datetime] | None
-    warning: str | None = None
 
 
 class _Stamp(msgspec.Struct, gc=False):
@@ -185,7 +175,9 @@ def _cut(view: mmap.mmap | bytes, since: datetime) -> _Cut:
 
 
 def _damaged(path: Path) -> StorageError:
-    return StorageError(f"{path} is damaged", hint="The next run sets it aside, keeps every row it can read and goes on.")
+    return StorageError(
+        f"{path} is damaged", hint="The next run sets it aside, keeps every row it can read and goes on."
+    )
 
 
 def _scan(path: Path, location_id: int) -> dict[int, datetime]:

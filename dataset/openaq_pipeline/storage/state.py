@@ -59,7 +59,10 @@ class StateFile:
             version = msgspec.json.decode(body, type=_Version).version
             if version == VERSION:
                 document = msgspec.json.decode(body, type=_Document)
-                self._locations, self._consecutive_failures = document.locations, document.consecutive_failures
+                self._locations, self._consecutive_failures = (
+                    document.locations,
+                    document.consecutive_failures,
+                )
                 return None
         except (msgspec.DecodeError, RecursionError):
             version = None
@@ -89,7 +92,10 @@ class StateFile:
     def count_run(self, *, failed: bool) -> int:
         """Remember whether a run failed, and return how many have failed in a row."""
         with self._guard:
-            before, self._consecutive_failures = self._consecutive_failures, (self._consecutive_failures + 1) * failed
+            before, self._consecutive_failures = (
+                self._consecutive_failures,
+                (self._consecutive_failures + 1) * failed,
+            )
             self._dirty = self._dirty or before != self._consecutive_failures
             return self._consecutive_failures
 

@@ -22,9 +22,9 @@ class Habits(msgspec.Struct, frozen=True):
     """How a sensor reports, its quirks included; shares are of its rows.
 
     A row with stamp t can be seen from t + lateness on: between the two bounds of `late_minutes` usually, and
-    between 6 and 40 hours for `straggler_share` of the rows. `gap_share` of all six-hour blocks are missing, and
-    `missing_share` of single rows. `fraction_us` is added to every stamp. `dated_ahead` shows the row of Sunday
-    noon UTC eight days early. `ends_us` is the last stamp (None: still alive).
+    between 6 and 40 hours for `straggler_share` of the rows. `gap_share` of all six-hour blocks are missing,
+    and `missing_share` of single rows. `fraction_us` is added to every stamp. `dated_ahead` shows the row of
+    Sunday noon UTC eight days early. `ends_us` is the last stamp (None: still alive).
     """
 
     late_minutes: tuple[float, float] = (8, 50)

@@ -1,0 +1,78 @@
+"""What an ingest needs of the world, as interfaces: the real parts and their in-memory twins both fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from openaq_pipeline.model import (
+    FileMark,
+    Location,
+    LocationState,
+    Measurement,
+    Page,
+    Reject,
+    Stored,
+    Window,
+)
+
+
+class Source(Protocol):
+    """Where rows come from; see `openaq.api.Api`."""
+
+    def location(self, location_id: int) -> Location:
+        """Return a location with its sensors."""
+
+    def measurements(self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None) -> Page:
+        """Return the oldest rows of a sensor in a window."""
+
+
+class RowStore(Protocol):
+    """Where rows go; see `storage.locations.LocationFiles`. All but `lock` and `mark` want the lock held."""
+
+    def lock(self, location_id: int) -> AbstractContextManager[None]:
+        """Hold a location for one read, merge and write."""
+
+    def mark(self, location_id: int) -> FileMark | None:
+        """Return what tells this version of the store from any other; None: nothing stored."""
+
+    def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:
+        """Return what is stored, mended if need be."""
+
+    def tail(self, location_id: int, since: datetime) -> list[Measurement]:
+        """Return the stored rows from `since` on, in file order."""
+
+    def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark:
+        """Put `rows` in the place of all rows from `since` on, all at once or not at all."""
+
+
+class RejectStore(Protocol):
+    """Where broken rows go; see `storage.rejects.Rejects`."""
+
+    def add(self, location_id: int, rejects: Iterable[Reject]) -> None:
+        """Keep what is not there yet."""
+
+
+class StateStore(Protocol):
+    """Where the watermarks are; see `storage.state.StateFile`."""
+
+    def get(self, location_id: int) -> LocationState:
+        """Return what is remembered of a location."""
+
+    def put(self, location_id: int, state: LocationState) -> None:
+        """Remember it."""
+
+
+class MetadataStore(Protocol):
+    """Where locations are described; see `storage.metadata.Metadata`."""
+
+    def get(self, location_id: int) -> Location | None:
+        """Return what is known of a location; None: nothing."""
+
+    def is_fresh(self, location_id: int, now: datetime) -> bool:
+        """Say whether it was asked for within the last day."""
+
+    def put(self, location: Location) -> None:
+        """Remember it."""
