@@ -52,7 +52,7 @@ def main() -> None:
         (f"first load, {DAYS} days", first),
         (f"steady, {NEW_HOURS} new rows a sensor", steady),
     ):
-        middle = Figures(*(statistics.median(column) for column in zip(*found, strict=True)))  # type: ignore[arg-type]
+        middle = Figures(*(statistics.median(column) for column in zip(*found, strict=True)))
         print(
             f"| {name} | {middle.requests:,.0f} | {middle.fetched:,.0f} | {middle.new:,.0f} "
             f"| {middle.fetched / middle.wall_seconds:,.0f} | {middle.wall_seconds:.2f} "

@@ -122,9 +122,7 @@ class RecordedWorld(StoredWorld):
             sensors = sorted(made_station.sensors, key=lambda sensor: detailed.get(sensor.id, sensor.id))
             own = tuple(_flag(flag) for flag in flags if flag["locationId"] == found["id"])
             provider = self._provider(made_station.provider)
-            made.append(
-                msgspec.structs.replace(made_station, flags=own, provider=provider, sensors=tuple(sensors))
-            )
+            made.append(msgspec.structs.replace(made_station, flags=own, provider=provider, sensors=tuple(sensors)))
         made.append(self._private_station(made, intervals))
         return tuple(sorted(made, key=lambda one: order.index(one.id) if one.id in order else len(order)))
 
@@ -161,8 +159,7 @@ class RecordedWorld(StoredWorld):
     def _licenses(self) -> list[License]:
         fields = dict(zip(_camel(License), License.__struct_fields__, strict=True))
         return [
-            License(**{fields[name]: value for name, value in found.items()})
-            for found in self._results("licenses")
+            License(**{fields[name]: value for name, value in found.items()}) for found in self._results("licenses")
         ]
 
     def _learn_latests(self) -> None:
@@ -171,9 +168,7 @@ class RecordedWorld(StoredWorld):
                 for row in recording.results:
                     place = row["coordinates"]
                     if abs(place["latitude"]) <= FAR_LATITUDE:
-                        known = Latest(
-                            moment_us(row["datetime"]), row["value"], place["latitude"], place["longitude"]
-                        )
+                        known = Latest(moment_us(row["datetime"]), row["value"], place["latitude"], place["longitude"])
                         self.latests[row["sensorsId"]] = known
 
     def _learn_profiles(self) -> None:
@@ -200,10 +195,7 @@ class RecordedWorld(StoredWorld):
 def like_parameter(stations: list[Station], parameters_id: int) -> Parameter:
     """Return a parameter as some station has it."""
     return next(
-        sensor.parameter
-        for found in stations
-        for sensor in found.sensors
-        if sensor.parameter.id == parameters_id
+        sensor.parameter for found in stations for sensor in found.sensors if sensor.parameter.id == parameters_id
     )
 
 

@@ -55,9 +55,7 @@ def official() -> Iterator[Running]:
 def ask(simulator: Running, recording: Recording) -> requests.Response:
     simulator.clock.set(recording.at)
     headers = {"X-API-Key": recording.key} if recording.key else {}
-    return requests.get(
-        simulator.root_url + recording.path, headers=headers, timeout=10, allow_redirects=False
-    )
+    return requests.get(simulator.root_url + recording.path, headers=headers, timeout=10, allow_redirects=False)
 
 
 def body_of(response: requests.Response) -> Any:
@@ -92,8 +90,7 @@ def masked(body: Any, unknown: set[str]) -> Any:
     if not unknown:
         return body
     rows = [
-        {name: shape(value) if name in unknown else value for name, value in row.items()}
-        for row in body["results"]
+        {name: shape(value) if name in unknown else value for name, value in row.items()} for row in body["results"]
     ]
     return {**body, "results": rows}
 
@@ -115,9 +112,7 @@ def assert_equal(told: Any, recorded: Any, where: str = "") -> None:
         assert (type(told), told) == (type(recorded), recorded), where
 
 
-@pytest.mark.skipif(
-    not ALL, reason="../shared/data/official_server_replies is absent: nothing to compare with"
-)
+@pytest.mark.skipif(not ALL, reason="../shared/data/official_server_replies is absent: nothing to compare with")
 @pytest.mark.parametrize("recording", ALL, ids=lambda recording: recording.name)
 def test_answers_like_the_official_server(official: Running, recording: Recording) -> None:
     if recording.name in LEFT_OUT:
@@ -136,9 +131,7 @@ def assert_rate_headers(response: requests.Response, recording: Recording) -> No
     names = {name for name in recording.headers if name.startswith("x-ratelimit-")}
     assert {name.lower() for name in response.headers if name.lower().startswith("x-ratelimit-")} == names
     if recording.name.startswith("ratelimit_"):
-        assert {name: response.headers[name] for name in names} == {
-            name: recording.headers[name] for name in names
-        }
+        assert {name: response.headers[name] for name in names} == {name: recording.headers[name] for name in names}
 
 
 def test_every_exception_from_exact_comparison_names_a_recording() -> None:

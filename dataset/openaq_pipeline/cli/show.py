@@ -56,11 +56,11 @@ def _totals(found: RunReport) -> list[str]:
     )
     score = "" if quality is None else f" Quality {quality:.1f} % (share of rows without an issue)."
     answer = "" if slowest is None else f"; the slowest answer took {slowest:.2f} s"
+    cost = f"{count(found.requests, 'request')} sent, {found.requests_planned:,} planned"
     return [
         f"{count(len(outcomes), 'location')}: {by_outcome}.",
         f"{count(counts.fetched, 'row')} fetched: {became}.{score}",
-        f"{count(found.requests, 'request')} sent, {found.requests_planned:,} planned, "
-        f"in {found.duration_seconds:.1f} s{answer}.",
+        f"{cost}, in {found.duration_seconds:.1f} s{answer}.",
     ]
 
 

@@ -14,7 +14,7 @@ CACHED = {"cache-control": "public, max-age=900", "vary": "Accept-Encoding"}
 ERRORS_URL = "https://errors.pydantic.dev/2.11/v/"
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure
+class Refusal(Exception):
     """An answer other than 200: its status and its body (bytes of JSON)."""
 
     def __init__(self, status: int, body: bytes) -> None:
@@ -27,7 +27,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure
         return Response(self.body, self.status, {**(headers or {}), **CACHED}, JSON)
 
 
-class Crash(Exception):  # noqa: N818 - the official server's unhandled errors, not ours
+class Crash(Exception):
     """What the official server trips over: becomes a 500 in plain text."""
 
 

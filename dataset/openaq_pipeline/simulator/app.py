@@ -103,9 +103,7 @@ class Simulator:
             lambda found, query, _: made.location_flags(found, query),
         )
         self._by_id(api, sensor, "sensors_id", lambda found, _, now: made.sensor(found, now))
-        self._by_id(
-            api, f"{sensor}/flags", "sensor_id", lambda found, query, _: made.sensor_flags(found, query)
-        )
+        self._by_id(api, f"{sensor}/flags", "sensor_id", lambda found, query, _: made.sensor_flags(found, query))
         self._by_id(api, "/v3/parameters/{id}/latest", "parameters_id", made.parameter_latest)
 
     def _route_reference(self, api: FastAPI) -> None:
@@ -141,6 +139,8 @@ class Simulator:
 
     def _guarded(self, answer: Callable[[Request, int], bytes]) -> Endpoint:
         async def endpoint(request: Request) -> Response:
+            if request.method != "GET":
+                raise HTTPException(405)
             now_us = self.clock.now_us()
             key = request.headers.get("x-api-key")
             if not key or (self.options.keys and key not in self.options.keys):

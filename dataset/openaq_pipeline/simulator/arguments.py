@@ -9,19 +9,29 @@ from pathlib import Path
 WORLDS = ("demo", "quirks", "bench", "replay")
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must not be below 0: {text}")
+    return number
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not a time such as 2026-11-01T00:00:00Z: {text}") from None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the simulator's options to a parser."""
-    parser.add_argument(
-        "--world", choices=WORLDS, default="demo", help="what there is to measure (default: demo)"
-    )
+    parser.add_argument("--world", choices=WORLDS, default="demo", help="what there is to measure (default: demo)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument(
-        "--port", type=int, default=8900, help="port to listen on, 0 for a free one (default: 8900)"
-    )
+    parser.add_argument("--port", type=int, default=8900, help="port to listen on, 0 for a free one (default: 8900)")
     parser.add_argument("--seed", type=int, default=1, help="another number makes other values (default: 1)")
     parser.add_argument(
         "--requests-per-minute",
-        type=int,
+        type=_count,
         default=60,
         metavar="N",
         help="limit for each key, 0 for none (default: 60)",
@@ -33,22 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="accept only this key (repeatable; default: any)",
     )
-    parser.add_argument(
-        "--nulls-crash", action="store_true", help="rows without a value are a 500, as before May 2026"
-    )
+    parser.add_argument("--nulls-crash", action="store_true", help="rows without a value are a 500, as before May 2026")
     parser.add_argument(
         "--gzip", action="store_true", help="compress answers over 1,000 bytes if the client accepts it"
     )
-    parser.add_argument(
-        "--start", type=datetime.fromisoformat, metavar="T", help="let the clock start at this time"
-    )
+    parser.add_argument("--start", type=_time, metavar="T", help="let the clock start at this time")
     parser.add_argument(
         "--speed", type=float, default=1.0, help="seconds per real second, 0 to stand still (default: 1)"
     )
-    parser.add_argument(
-        "--bench-locations", type=int, default=10, metavar="N", help="locations of the bench world"
-    )
-    parser.add_argument("--bench-sensors", type=int, default=5, metavar="N", help="sensors of each of them")
+    parser.add_argument("--bench-locations", type=_count, default=10, metavar="N", help="locations of the bench world")
+    parser.add_argument("--bench-sensors", type=_count, default=5, metavar="N", help="sensors of each of them")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="recorded pages, for the replay world")
 
 

@@ -45,14 +45,10 @@ def run(namespace: argparse.Namespace) -> int:
 
 def _world(namespace: argparse.Namespace, clock: Clock) -> World:
     if namespace.world == "bench":
-        return named.bench(
-            locations=namespace.bench_locations, sensors=namespace.bench_sensors, now=clock.now()
-        )
+        return named.bench(locations=namespace.bench_locations, sensors=namespace.bench_sensors, now=clock.now())
     if namespace.world == "replay":
         if namespace.folder is None:
-            raise ConfigError(
-                "The replay world needs recorded pages.", hint="Name their folder with --folder."
-            )
+            raise ConfigError("The replay world needs recorded pages.", hint="Name their folder with --folder.")
         return named.replay(namespace.folder)
     return (
         named.demo(seed=namespace.seed, now=clock.now())

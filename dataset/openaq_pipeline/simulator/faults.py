@@ -47,7 +47,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        re.compile(self.match)
+        try:
+            re.compile(self.match)
+        except re.error as error:
+            raise ValueError(f"match is no regular expression: {error}") from error
         if self.every < 1:
             raise ValueError("every must be at least 1")
 
@@ -78,7 +81,8 @@ class Faults:
 
     def __init__(self) -> None:
         self._armed: list[_Armed] = []
-        self._lock = threading.Lock()
+        # Re-entrant: a signal may clear the faults while this very thread looks at them.
+        self._lock = threading.RLock()
 
     def add(self, fault: Fault) -> None:
         """Arm a fault, after those already armed."""
@@ -101,9 +105,12 @@ class Faults:
         with self._lock:
             return next((armed.fault for armed in self._armed if armed.strikes(target)), None)
 
+    def holds(self, fault: Fault) -> bool:
+        """Return whether this very fault is still armed: clearing ends what hangs or drips."""
+        with self._lock:
+            return any(armed.fault is fault for armed in self._armed)
+
     def struck(self) -> list[dict[str, object]]:
         """Return each armed fault with the number of requests it struck."""
         with self._lock:
-            return [
-                {"fault": msgspec.to_builtins(armed.fault), "struck": armed.struck} for armed in self._armed
-            ]
+            return [{"fault": msgspec.to_builtins(armed.fault), "struck": armed.struck} for armed in self._armed]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openaq_pipeline.simulator.clock import Clock
 from openaq_pipeline.simulator.faults import Faults
-from openaq_pipeline.simulator.mischief import strike
+from openaq_pipeline.simulator.mischief import Case, strike
 from openaq_pipeline.simulator.requests_log import LoggedRequest, RequestsLog
 
 CONTROL_PREFIX = "/_simulator/"
@@ -33,7 +35,8 @@ class Gate:
         if fault is None:
             await self._app(scope, receive, noting)
         else:
-            await strike(fault, self._app, scope, receive, noting)
+            held = partial(self._faults.holds, fault)
+            await strike(Case(fault, scope, receive, noting, held), self._app)
 
     def _noting(self, entry: LoggedRequest, send: Send) -> Send:
         async def noting(message: Message) -> None:

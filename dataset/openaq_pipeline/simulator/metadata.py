@@ -28,9 +28,7 @@ class Metadata:
             shapes.location(station, self._world.station_span_us(station, now_us), distance)
             for station, distance in found
         ]
-        return envelope(
-            results, found_on_page(len(results), wanted.limit), page=wanted.page, limit=wanted.limit
-        )
+        return envelope(results, found_on_page(len(results), wanted.limit), page=wanted.page, limit=wanted.limit)
 
     def location(self, locations_id: int, now_us: int) -> bytes:
         """Return one location; a private one is unknown."""
@@ -93,9 +91,7 @@ class Metadata:
         after, until = window_us(query, station.timezone if station else "UTC")
         touching = [flag for flag in flags if flag.start_us <= until and flag.end_us >= after]
         results = [shapes.flag(station, flag) for flag in touching if station]
-        return envelope(
-            results, found_on_page(len(results), wanted.limit), page=wanted.page, limit=wanted.limit
-        )
+        return envelope(results, found_on_page(len(results), wanted.limit), page=wanted.page, limit=wanted.limit)
 
     def _latest(
         self, pairs: Iterable[tuple[Station, Sensor]], query: Mapping[str, str], now_us: int

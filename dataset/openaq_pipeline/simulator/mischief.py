@@ -8,6 +8,7 @@ import socket
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,15 +20,13 @@ CHUNK = b" " * 1_000_000
 DEFAULT_SIZE_BYTES = 100_000_000
 DEFAULT_DEPTH = 100_000
 LONGEST_HANG_SECONDS = 3600.0
+GLANCE_SECONDS = 0.1
 
 OFFICIAL_BODIES = {
     401: '{"detail":"Invalid credentials"}',
     403: '{"message":"Forbidden. violation of rate limit policy. Contact dev@openaq.org"}',
     404: '{"detail":"Not Found"}',
-    408: (
-        '{"detail":"Connection timed out: Try to provide more specific query parameters '
-        'or a smaller time frame."}'
-    ),
+    408: ('{"detail":"Connection timed out: Try to provide more specific query parameters or a smaller time frame."}'),
     410: (
         '{"message":"Gone. Version 1 and Version 2 API endpoints are retired and no longer available. '
         'Please migrate to Version 3 endpoints."}'
@@ -61,16 +60,33 @@ class _Taken:
         return response
 
 
-async def strike(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request as the fault says; `app` makes the answers that are spoilt afterwards."""
-    if fault.kind in SPOILERS:
+class Case(NamedTuple):
+    """A request that is struck; `held` says whether the fault is still armed, for those that take their time."""
+
+    fault: Fault
+    scope: Scope
+    receive: Receive
+    send: Send
+    held: Callable[[], bool]
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """Return the connection."""
+        transport: asyncio.Transport = self.scope["extensions"]["simulator.transport"]
+        return transport
+
+
+async def strike(case: Case, app: ASGIApp) -> None:
+    """Answer a request as its fault says; `app` makes the answers that are spoilt afterwards."""
+    kind = case.fault.kind
+    if kind in SPOILERS:
         taken = _Taken()
-        await app(scope, receive, taken.send)
-        await SPOILERS[fault.kind](fault, taken, scope, receive, send)
-    elif fault.kind in BREAKERS:
-        await BREAKERS[fault.kind](fault, scope, receive, send)
+        await app(case.scope, case.receive, taken.send)
+        await SPOILERS[kind](case, taken)
+    elif kind in BREAKERS:
+        await BREAKERS[kind](case)
     else:
-        await _made_up(fault)(scope, receive, send)
+        await _made_up(case.fault)(case.scope, case.receive, case.send)
 
 
 def _made_up(fault: Fault) -> Response:
@@ -116,58 +132,57 @@ def bomb(size_bytes: int) -> bytes:
     return b"".join([*parts, packer.flush()])
 
 
-async def _hang(fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
-    del scope, send
-    wait = LONGEST_HANG_SECONDS if fault.seconds is None else fault.seconds
-    try:
-        await asyncio.wait_for(_gone(receive), wait)
-    except TimeoutError:
-        return
+async def _hang(case: Case) -> None:
+    left = LONGEST_HANG_SECONDS if case.fault.seconds is None else case.fault.seconds
+    gone = asyncio.ensure_future(_gone(case.receive))
+    while left > 0 and case.held() and not gone.done():
+        await asyncio.wait([gone], timeout=min(left, GLANCE_SECONDS))
+        left -= GLANCE_SECONDS
+    case.transport.abort()
+    await gone
 
 
-async def _reset(fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
-    del fault, send
-    transport: asyncio.Transport = scope["extensions"]["simulator.transport"]
+async def _reset(case: Case) -> None:
     # Closing with a linger of zero seconds makes the kernel send RST instead of FIN.
-    connection: socket.socket = transport.get_extra_info("socket")
+    connection: socket.socket = case.transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
-    await _gone(receive)
+    case.transport.abort()
+    await _gone(case.receive)
 
 
-async def _delay(fault: Fault, taken: _Taken, scope: Scope, receive: Receive, send: Send) -> None:
-    await asyncio.sleep(fault.seconds or 1.0)
-    await taken.response()(scope, receive, send)
+async def _delay(case: Case, taken: _Taken) -> None:
+    await asyncio.sleep(1.0 if case.fault.seconds is None else case.fault.seconds)
+    await taken.response()(case.scope, case.receive, case.send)
 
 
-async def _drip(fault: Fault, taken: _Taken, scope: Scope, receive: Receive, send: Send) -> None:
-    del scope, receive
-    await send(taken.start)
+async def _drip(case: Case, taken: _Taken) -> None:
+    pause = 1.0 if case.fault.seconds is None else case.fault.seconds
+    await case.send(taken.start)
     for index in range(len(taken.body)):
-        await send({"type": "http.response.body", "body": taken.body[index : index + 1], "more_body": True})
-        await asyncio.sleep(1.0 if fault.seconds is None else fault.seconds)
-    await send({"type": "http.response.body", "body": b""})
+        piece = taken.body[index : index + 1]
+        await case.send({"type": "http.response.body", "body": piece, "more_body": True})
+        if not case.held():
+            case.transport.abort()
+            return
+        await asyncio.sleep(pause)
+    await case.send({"type": "http.response.body", "body": b""})
 
 
-async def _truncate(fault: Fault, taken: _Taken, scope: Scope, receive: Receive, send: Send) -> None:
-    del fault
-    transport: asyncio.Transport = scope["extensions"]["simulator.transport"]
-    await send(taken.start)
+async def _truncate(case: Case, taken: _Taken) -> None:
+    await case.send(taken.start)
     half = taken.body[: len(taken.body) // 2]
-    await send({"type": "http.response.body", "body": half, "more_body": True})
-    transport.close()
-    await _gone(receive)
+    await case.send({"type": "http.response.body", "body": half, "more_body": True})
+    case.transport.close()
+    await _gone(case.receive)
 
 
-async def _bad_json(fault: Fault, taken: _Taken, scope: Scope, receive: Receive, send: Send) -> None:
-    del fault
-    await taken.response(taken.body[:-2])(scope, receive, send)
+async def _bad_json(case: Case, taken: _Taken) -> None:
+    await taken.response(taken.body[:-2])(case.scope, case.receive, case.send)
 
 
-async def _nan(fault: Fault, taken: _Taken, scope: Scope, receive: Receive, send: Send) -> None:
-    del fault
+async def _nan(case: Case, taken: _Taken) -> None:
     spoilt = re.sub(rb'"value":[^,]*', b'"value":NaN', taken.body, count=1)
-    await taken.response(spoilt)(scope, receive, send)
+    await taken.response(spoilt)(case.scope, case.receive, case.send)
 
 
 async def _gone(receive: Receive) -> None:
@@ -175,14 +190,11 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-SPOILERS: dict[str, Callable[[Fault, _Taken, Scope, Receive, Send], Awaitable[None]]] = {
+SPOILERS: dict[str, Callable[[Case, _Taken], Awaitable[None]]] = {
     "delay": _delay,
     "drip": _drip,
     "truncate": _truncate,
     "bad_json": _bad_json,
     "nan": _nan,
 }
-BREAKERS: dict[str, Callable[[Fault, Scope, Receive, Send], Awaitable[None]]] = {
-    "hang": _hang,
-    "reset": _reset,
-}
+BREAKERS: dict[str, Callable[[Case], Awaitable[None]]] = {"hang": _hang, "reset": _reset}

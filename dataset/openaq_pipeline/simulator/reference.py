@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from openaq_pipeline.simulator import shapes
-from openaq_pipeline.simulator.answers import envelope, found_on_page, not_found
+from openaq_pipeline.simulator.answers import Crash, envelope, found_on_page, not_found
 from openaq_pipeline.simulator.query import integers, paging
 from openaq_pipeline.simulator.times import bare
 from openaq_pipeline.simulator.worlds.base import World
@@ -14,6 +14,13 @@ from openaq_pipeline.simulator.worlds.model import Country, License, Parameter, 
 
 COUNTED = {"parameters", "countries", "providers", "manufacturers"}
 """These tell the exact total in `found`; the others don't (OPENAQ section 2.1)."""
+
+BROKEN_FILTERS = {
+    "parameters": {"iso", "countries_id", "bbox", "coordinates"},
+    "countries": {"providers_id"},
+    "providers": {"iso", "countries_id", "monitor", "bbox", "coordinates"},
+}
+"""Upstream these name columns that its views lack, and the answer is a 500 (OPENAQ section 1.3)."""
 
 NAMES = {
     "parameters": "Parameter",
@@ -44,6 +51,8 @@ class Reference:
     def page(self, kind: str, query: Mapping[str, str], now_us: int) -> bytes:
         """Return a page of a list of `NAMES`."""
         wanted = paging(query)
+        if BROKEN_FILTERS.get(kind, set()) & set(query):
+            raise Crash
         things = self._makers[kind](now_us)
         if kind in {"countries", "providers"} and (ids := integers(query, "parameters_id")) is not None:
             things = [thing for thing in things if ids & {item["id"] for item in thing["parameters"]}]
@@ -69,9 +78,7 @@ class Reference:
         return [
             {
                 **_country(country),
-                **self._reach(
-                    [station for station in self._public() if station.country.id == country.id], now_us
-                ),
+                **self._reach([station for station in self._public() if station.country.id == country.id], now_us),
             }
             for country in self._world.countries
         ]
@@ -120,9 +127,7 @@ class Reference:
     def _manufacturers(self) -> list[dict[str, Any]]:
         made: dict[int, dict[str, Any]] = {}
         for device in self._world.instruments:
-            maker = made.setdefault(
-                device.manufacturer.id, {**shapes.named(device.manufacturer), "instruments": []}
-            )
+            maker = made.setdefault(device.manufacturer.id, {**shapes.named(device.manufacturer), "instruments": []})
             maker["instruments"].append({"id": device.id, "name": device.name})
         return list(made.values())
 

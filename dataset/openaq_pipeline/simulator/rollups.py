@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, datetime, time
 from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from openaq_pipeline.simulator.aggregates import Bucket, Grouping, buckets, told
 from openaq_pipeline.simulator.answers import Crash, envelope, found_on_page
-from openaq_pipeline.simulator.clock import from_us
+from openaq_pipeline.simulator.clock import from_us, to_us
 from openaq_pipeline.simulator.query import Paging, paging
 from openaq_pipeline.simulator.times import FOREVER_US, days, window_us, zone
 from openaq_pipeline.simulator.worlds.base import World
-from openaq_pipeline.simulator.worlds.model import Sensor, Station
+from openaq_pipeline.simulator.worlds.model import DAY_US, Sensor, Station
 
 BY_TIME = {
     "hours": Grouping("hour", "1hour", "01:00:00"),
@@ -79,8 +80,12 @@ class Rollups:
         if known is None:
             return iter(())
         station, sensor = known
-        rows = self._world.rows(sensor, -FOREVER_US, min(now_us, FOREVER_US), now_us)
         unit = BY_DATE[endpoint].unit
+        local = zone(station.timezone)
+        after = -FOREVER_US if first == date.min else _midnight_us(first, local)
+        # A year may begin on the last day that is asked for.
+        until = now_us if last == date.max else min(now_us, _midnight_us(last, local) + 367 * DAY_US)
+        rows = self._world.rows(sensor, after, until, now_us)
         # Days are rolled up once they are over; the year that runs shows only when its own row was made.
         return (
             bucket
@@ -96,6 +101,10 @@ class Rollups:
 def _counted(made: list[Any], wanted: Paging) -> tuple[list[Any], int]:
     page = made[wanted.offset : wanted.offset + wanted.limit]
     return page, len(made) if page else 0
+
+
+def _midnight_us(day: date, local: ZoneInfo) -> int:
+    return to_us(datetime.combine(day, time.min, local))
 
 
 def _day(moment_us: int, station: Station) -> date:

@@ -74,9 +74,7 @@ def _near(query: Mapping[str, str]) -> tuple[float, float, float] | None:
         raise Crash
     if "coordinates" not in query:
         return None
-    latitude, longitude = (
-        math.trunc(number * 10_000) / 10_000 for number in _numbers(query["coordinates"], 2)
-    )
+    latitude, longitude = (math.trunc(number * 10_000) / 10_000 for number in _numbers(query["coordinates"], 2))
     (radius,) = _numbers(query["radius"], 1)
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180 and 0 < radius <= MAX_RADIUS_METRES):
         raise Crash

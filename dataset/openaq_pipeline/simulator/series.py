@@ -97,9 +97,7 @@ def encoded(station: Station, sensor: Sensor, rows: Iterable[Row]) -> bytes:
     made = []
     for stamp, value in rows:
         start, end = printed(stamp - interval, zone), printed(stamp, zone)
-        flags = (
-            "true" if flagged and any(a <= stamp and b >= stamp - interval for a, b in flagged) else "false"
-        )
+        flags = "true" if flagged and any(a <= stamp and b >= stamp - interval for a, b in flagged) else "false"
         made.append(
             f'{{"value":{"null" if value is None else repr(value)},"flagInfo":{{"hasFlags":{flags}}}'
             f'{middle}{start},"datetimeTo":{end}{between}{start},"datetimeTo":{end}}}}}'
@@ -117,9 +115,7 @@ def parameter_text(sensor: Sensor) -> str:
 def flags_of(station: Station, sensor: Sensor) -> list[tuple[int, int]]:
     """Return the spans `hasFlags` counts: of the whole location, or of exactly this sensor (section 3.8)."""
     return [
-        (flag.start_us, flag.end_us)
-        for flag in station.flags
-        if not flag.sensor_ids or flag.sensor_ids == (sensor.id,)
+        (flag.start_us, flag.end_us) for flag in station.flags if not flag.sensor_ids or flag.sensor_ids == (sensor.id,)
     ]
 
 

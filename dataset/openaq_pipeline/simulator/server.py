@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -23,6 +23,7 @@ from openaq_pipeline.simulator.worlds.base import World
 
 STOP_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
+TICK_SECONDS = 0.1
 
 
 class Running:
@@ -81,10 +82,26 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def stop(self) -> None:
+        """End at once instead of at the next tick; may be called from any thread and from a signal handler."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._ready()
+
+    async def main_loop(self) -> None:
+        counter = 0
+        while not await self.on_tick(counter):
+            counter = (counter + 1) % 864_000
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), TICK_SECONDS)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,7 +124,8 @@ def serve(
     server = _server(simulator, lambda: ready(handle.base_url) if ready else None)
 
     def stop(_signal: int, _frame: object) -> None:
-        server.should_exit = True
+        simulator.faults.clear()
+        server.stop()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -132,16 +150,15 @@ def running(
     listening = _listen(host, port)
     answers = threading.Event()
     server = _server(simulator, answers.set)
-    thread = threading.Thread(
-        target=server.run, kwargs={"sockets": [listening]}, name="simulator", daemon=True
-    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="simulator", daemon=True)
     thread.start()
     try:
         if not answers.wait(STOP_SECONDS):
             raise RuntimeError("the simulator did not start")
         yield Running(simulator, host, listening.getsockname()[1])
     finally:
-        server.should_exit = True
+        simulator.faults.clear()
+        server.stop()
         thread.join(STOP_SECONDS)
         listening.close()
 
@@ -165,5 +182,9 @@ def _listen(host: str, port: int) -> socket.socket:
     # The protocol is named because asyncio switches Nagle off only then: 40 ms for each small answer.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
+    try:
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
     return listening

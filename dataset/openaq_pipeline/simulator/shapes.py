@@ -60,9 +60,7 @@ def location(station: Station, span: tuple[int, int] | None, distance: float | N
     }
 
 
-def sensor_detail(
-    station: Station, thing: Sensor, profile: Profile | None, latest: Latest | None
-) -> dict[str, Any]:
+def sensor_detail(station: Station, thing: Sensor, profile: Profile | None, latest: Latest | None) -> dict[str, Any]:
     """Return a sensor with what is known of its series; all None for one that never reported."""
     if profile is None or latest is None:
         unknown = dict.fromkeys(("datetimeFirst", "datetimeLast", "coverage", "latest", "summary"))

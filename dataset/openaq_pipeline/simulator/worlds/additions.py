@@ -29,7 +29,8 @@ class Additions:
 
     def add(self, sensors_id: int, addition: Addition) -> None:
         """Keep a row; a second one with the same stamp takes the first one's place."""
-        self._rows.setdefault(sensors_id, {})[addition.stamp_us] = addition
+        # A new dictionary, because the server's thread may be walking through the old one.
+        self._rows[sensors_id] = {**self._rows.get(sensors_id, {}), addition.stamp_us: addition}
         self.version += 1
 
     def coordinates(self, sensors_id: int, stamp_us: int) -> tuple[float, float] | None:
@@ -37,9 +38,7 @@ class Additions:
         addition = self._rows.get(sensors_id, {}).get(stamp_us)
         return addition.place if addition else None
 
-    def merged(
-        self, sensors_id: int, own: Iterator[Row], after_us: int, until_us: int, now_us: int
-    ) -> Iterator[Row]:
+    def merged(self, sensors_id: int, own: Iterator[Row], after_us: int, until_us: int, now_us: int) -> Iterator[Row]:
         """Yield `own` with the visible additions of the window put in at their places."""
         added = {
             stamp: Row(stamp, addition.value)

@@ -45,9 +45,7 @@ class World(ABC):
         self.parameters = parameters
         self.licenses = licenses
         self.stations_by_id = {station.id: station for station in stations}
-        self.sensors_by_id = {
-            sensor.id: (station, sensor) for station in stations for sensor in station.sensors
-        }
+        self.sensors_by_id = {sensor.id: (station, sensor) for station in stations for sensor in station.sensors}
         self.additions = Additions()
 
     @abstractmethod
@@ -73,9 +71,7 @@ class World(ABC):
             return own
         return self.additions.merged(sensor.id, own, after_us, until_us, now_us)
 
-    def page(
-        self, sensor: Sensor, after_us: int, until_us: int, now_us: int, *, offset: int, limit: int
-    ) -> list[Row]:
+    def page(self, sensor: Sensor, after_us: int, until_us: int, now_us: int, *, offset: int, limit: int) -> list[Row]:
         """Return `limit` rows of the window after skipping `offset`; fewer, down to none, at its end."""
         return list(islice(self.rows(sensor, after_us, until_us, now_us), offset, offset + limit))
 
@@ -137,9 +133,7 @@ class World(ABC):
         reach = 12 * HOUR_US
         # The newest rows may be late or missing: look back in growing steps, not over the whole series.
         while span:
-            found = [
-                row for row in self.rows(sensor, span[1] - reach, span[1], now_us) if row.value is not None
-            ]
+            found = [row for row in self.rows(sensor, span[1] - reach, span[1], now_us) if row.value is not None]
             if found:
                 return found[-1]
             span = None if span[1] - reach < span[0] else span

@@ -22,9 +22,7 @@ class BenchWorld(World):
 
     def __init__(self, locations: int, sensors: int, *, begins_us: int) -> None:
         stations = tuple(_station(index, sensors) for index in range(locations))
-        super().__init__(
-            stations, parameters=tuple(catalogue.PARAMETERS.values()), licenses=catalogue.LICENSES
-        )
+        super().__init__(stations, parameters=tuple(catalogue.PARAMETERS.values()), licenses=catalogue.LICENSES)
         self.first_hour = begins_us // HOUR_US
         self._tables = {parameters_id: _table(parameters_id) for parameters_id in PARAMETER_IDS}
 
@@ -39,9 +37,7 @@ class BenchWorld(World):
         last = now_us // HOUR_US
         return (self.first_hour * HOUR_US, last * HOUR_US) if last >= self.first_hour else None
 
-    def page(
-        self, sensor: Sensor, after_us: int, until_us: int, now_us: int, *, offset: int, limit: int
-    ) -> list[Row]:
+    def page(self, sensor: Sensor, after_us: int, until_us: int, now_us: int, *, offset: int, limit: int) -> list[Row]:
         """Return the page by arithmetic: skipping rows costs nothing here."""
         if sensor.id in self.additions:
             return super().page(sensor, after_us, until_us, now_us, offset=offset, limit=limit)

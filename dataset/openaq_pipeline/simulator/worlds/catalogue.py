@@ -9,9 +9,7 @@ MASS = "µg/m³"
 PARAMETERS = {
     parameter.id: parameter
     for parameter in (
-        Parameter(
-            19, "pm1", MASS, "PM1", "Particulate matter less than 1 micrometer in diameter mass concentration"
-        ),
+        Parameter(19, "pm1", MASS, "PM1", "Particulate matter less than 1 micrometer in diameter mass concentration"),
         Parameter(
             2,
             "pm25",

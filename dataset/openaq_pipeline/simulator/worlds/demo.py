@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from openaq_pipeline.simulator.worlds import catalogue
 from openaq_pipeline.simulator.worlds.madeup import Habits, MadeUpWorld
 from openaq_pipeline.simulator.worlds.model import (
@@ -18,8 +20,13 @@ from openaq_pipeline.simulator.worlds.model import (
     Station,
 )
 
-HISTORY_DAYS = 730
-DEAD_FOR_DAYS = 260
+HISTORY_DAYS = 700
+DEAD_FOR_DAYS = 200
+EPOCH_US = 100 * DAY_US
+"""The beginning and the dead station's end move only every hundred days, so that a demo repeated tomorrow agrees."""
+
+FLAG_EVERY_US = 10 * DAY_US
+FLAGS = 12
 QUARTER_US = HOUR_US // 4
 
 
@@ -38,9 +45,7 @@ class Site(NamedTuple):
 EMBASSY = Habits(late_minutes=(6, 25), straggler_share=0.01, gap_share=0.004, null_share=0.004)
 STEADY = Habits(late_minutes=(4, 40), straggler_share=0.015, missing_share=0.01, null_share=0.006)
 LAGGING = Habits(late_minutes=(90, 260), straggler_share=0.05, gap_share=0.02, missing_share=0.02)
-SHAKY = Habits(
-    late_minutes=(5, 90), straggler_share=0.03, gap_share=0.05, null_share=0.01, sentinel_share=0.01
-)
+SHAKY = Habits(late_minutes=(5, 90), straggler_share=0.03, gap_share=0.05, null_share=0.01, sentinel_share=0.01)
 
 SITES = (
     Site(
@@ -73,15 +78,15 @@ DEAD_LOCATION = 6142175
 
 
 def demo(*, seed: int, now_us: int) -> MadeUpWorld:
-    """Return the world of `make run` without a key; rows begin two years before `now`, at midnight UTC."""
-    today_us = now_us - now_us % DAY_US
+    """Return the world of `make run` without a key; rows begin 700 to 800 days before `now`."""
+    epoch_us = now_us - now_us % EPOCH_US
     habits: dict[int, Habits] = {}
     stations = []
     for site in SITES:
         sensors = _sensors(site)
-        habits |= {sensor.id: _habits(site, sensor, today_us) for sensor in sensors}
-        stations.append(_station(site, sensors, today_us))
-    return MadeUpWorld(tuple(stations), habits, seed=seed, begins_us=today_us - HISTORY_DAYS * DAY_US)
+        habits |= {sensor.id: _habits(site, sensor, epoch_us) for sensor in sensors}
+        stations.append(_station(site, sensors, now_us))
+    return MadeUpWorld(tuple(stations), habits, seed=seed, begins_us=epoch_us - HISTORY_DAYS * DAY_US)
 
 
 def _sensors(site: Site) -> tuple[Sensor, ...]:
@@ -92,33 +97,19 @@ def _sensors(site: Site) -> tuple[Sensor, ...]:
     )
 
 
-def _habits(site: Site, sensor: Sensor, today_us: int) -> Habits:
-    habits = site.habits
+def _habits(site: Site, sensor: Sensor, epoch_us: int) -> Habits:
     fraction = 417_000 if (site.id, sensor.parameter.name) == (FRACTIONAL_LOCATION, "pm25") else 0
-    return Habits(
-        late_minutes=habits.late_minutes,
-        straggler_share=habits.straggler_share,
-        gap_share=habits.gap_share,
-        missing_share=habits.missing_share,
-        null_share=habits.null_share,
-        sentinel_share=habits.sentinel_share,
+    return msgspec.structs.replace(
+        site.habits,
         fraction_us=fraction,
         dated_ahead=(site.id, sensor.parameter.name) == (AHEAD_LOCATION, "o3"),
-        ends_us=today_us - DEAD_FOR_DAYS * DAY_US if site.id == DEAD_LOCATION else None,
+        ends_us=epoch_us - DEAD_FOR_DAYS * DAY_US if site.id == DEAD_LOCATION else None,
     )
 
 
-def _station(site: Site, sensors: tuple[Sensor, ...], today_us: int) -> Station:
+def _station(site: Site, sensors: tuple[Sensor, ...], now_us: int) -> Station:
     reference = site.kind == "reference"
     owner, provider, device = _people(reference=reference)
-    flag = Flag(
-        4,
-        "Limits exceeded",
-        "ERROR",
-        today_us - 3 * DAY_US,
-        today_us - 3 * DAY_US + 2 * HOUR_US,
-        "Added as part of ingestion",
-    )
     grant = (
         Grant(33, "US Public Domain", owner.name, date_from="2016-01-30")
         if reference
@@ -137,8 +128,15 @@ def _station(site: Site, sensors: tuple[Sensor, ...], today_us: int) -> Station:
         longitude=site.longitude,
         sensors=sensors,
         licenses=None if site.id == DEAD_LOCATION else (grant,),
-        flags=(flag,) if site.habits.sentinel_share else (),
+        flags=_flags(now_us) if site.habits.sentinel_share else (),
     )
+
+
+def _flags(now_us: int) -> tuple[Flag, ...]:
+    last_us = now_us - now_us % FLAG_EVERY_US
+    starts = range(last_us, last_us - FLAGS * FLAG_EVERY_US, -FLAG_EVERY_US)
+    note = "Added as part of ingestion"
+    return tuple(Flag(4, "Limits exceeded", "ERROR", start, start + 2 * HOUR_US, note) for start in starts)
 
 
 def _people(*, reference: bool) -> tuple[Named, Provider, Instrument]:

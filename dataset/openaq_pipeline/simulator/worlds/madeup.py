@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -41,9 +42,7 @@ class Habits(msgspec.Struct, frozen=True):
 class MadeUpWorld(World):
     """Stations with made-up air since `begins_us`; a sensor without an entry in `habits` reports nothing."""
 
-    def __init__(
-        self, stations: tuple[Station, ...], habits: dict[int, Habits], *, seed: int, begins_us: int
-    ) -> None:
+    def __init__(self, stations: tuple[Station, ...], habits: dict[int, Habits], *, seed: int, begins_us: int) -> None:
         super().__init__(stations, parameters=tuple(PARAMETERS.values()), licenses=LICENSES)
         self.habits = habits
         self.seed = seed
@@ -52,8 +51,18 @@ class MadeUpWorld(World):
 
     def own_rows(self, sensor: Sensor, after_us: int, until_us: int, now_us: int) -> Iterator[Row]:
         """Yield the rows of the window whose lateness has passed at `now`."""
-        habits = self.habits.get(sensor.id)
-        span = self.own_span_us(sensor, now_us)
+        for stamp in self._stamps(sensor, after_us, until_us, now_us):
+            yield Row(stamp, self.value(sensor, stamp))
+
+    def page(self, sensor: Sensor, after_us: int, until_us: int, now_us: int, *, offset: int, limit: int) -> list[Row]:
+        """Return the page without making up the values of the rows before it."""
+        if sensor.id in self.additions:
+            return super().page(sensor, after_us, until_us, now_us, offset=offset, limit=limit)
+        stamps = islice(self._stamps(sensor, after_us, until_us, now_us), offset, offset + limit)
+        return [Row(stamp, self.value(sensor, stamp)) for stamp in stamps]
+
+    def _stamps(self, sensor: Sensor, after_us: int, until_us: int, now_us: int) -> Iterator[int]:
+        habits, span = self.habits.get(sensor.id), self.own_span_us(sensor, now_us)
         if habits is None or span is None:
             return
         step, fraction = sensor.interval_us, habits.fraction_us
@@ -62,7 +71,7 @@ class MadeUpWorld(World):
         for index in range(first, last + 1):
             stamp = index * step + fraction
             if self.exists(sensor, habits, stamp) and self.visible_us(sensor, habits, stamp) <= now_us:
-                yield Row(stamp, self.value(sensor, habits, stamp))
+                yield stamp
 
     def own_span_us(self, sensor: Sensor, now_us: int) -> tuple[int, int] | None:
         """Return the world's beginning and the last stamp that may be visible at `now`."""
@@ -97,8 +106,9 @@ class MadeUpWorld(World):
         least, most = habits.late_minutes
         return stamp_us + int((least + (most - least) * share) * 60 * SECOND_US)
 
-    def value(self, sensor: Sensor, habits: Habits, stamp_us: int) -> float | None:
+    def value(self, sensor: Sensor, stamp_us: int) -> float | None:
         """Return what the row says: the made-up air, or now and then nothing, or the sentinel of a fault."""
+        habits = self.habits[sensor.id]
         share = chance(self.seed, sensor.id, 4, stamp_us)
         if share < habits.null_share:
             return None

@@ -32,9 +32,7 @@ def replay(folder: Path) -> StoredWorld:
     """Return a world with the rows of the folder, each visible from its stamp on; ConfigError without."""
     index = folder / "metadata" / "locations_index.json"
     if not index.is_file():
-        raise ConfigError(
-            f"There are no recorded pages in {folder}.", hint="It needs metadata/locations_index.json."
-        )
+        raise ConfigError(f"There are no recorded pages in {folder}.", hint="It needs metadata/locations_index.json.")
     rows: dict[int, list[StoredRow]] = {}
     intervals: dict[int, int] = {}
     for path in sorted((folder / "measurements").glob("*-page-*.json.gz")):
@@ -47,9 +45,7 @@ def replay(folder: Path) -> StoredWorld:
     return StoredWorld(stations, rows, parameters=_parameters(stations), licenses=LICENSES)
 
 
-def station(
-    found: dict[str, Any], intervals: dict[int, int], further: Iterable[dict[str, Any]] = ()
-) -> Station:
+def station(found: dict[str, Any], intervals: dict[int, int], further: Iterable[dict[str, Any]] = ()) -> Station:
     """Return a location as OpenAQ sent it, with the intervals its sensors' rows showed (else an hour)."""
     listed = {sensor["id"]: sensor for sensor in (*found["sensors"], *further)}
     return Station(
@@ -61,8 +57,7 @@ def station(
         owner=msgspec.convert(found["owner"], Named),
         provider=_provider(found["provider"]),
         instruments=tuple(
-            Instrument(device["id"], device["name"], found["isMonitor"], MAKER)
-            for device in found["instruments"]
+            Instrument(device["id"], device["name"], found["isMonitor"], MAKER) for device in found["instruments"]
         ),
         latitude=found["coordinates"]["latitude"],
         longitude=found["coordinates"]["longitude"],
@@ -92,9 +87,7 @@ def moment_us(shown: dict[str, str]) -> int:
 
 def _unlisted(folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
     path = folder / "metadata" / "sensors_by_location" / f"location_id={found['id']}.json"
-    sensors: list[dict[str, Any]] = (
-        msgspec.json.decode(path.read_bytes())["results"] if path.is_file() else []
-    )
+    sensors: list[dict[str, Any]] = msgspec.json.decode(path.read_bytes())["results"] if path.is_file() else []
     return sensors
 
 

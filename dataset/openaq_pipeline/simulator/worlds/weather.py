@@ -99,9 +99,7 @@ def value_at(seed: int, sensor: Sensor, stamp_us: int, offset_us: int) -> float:
     share += climate.sun * math.cos((hour - 14.5) * math.pi / 12)
     if (local_us // DAY_US + 3) % 7 == 5:
         share -= climate.weekend
-    share += climate.stagnation * (
-        0.6 * wander(seed, stamp_us, 4 * DAY_US) + 0.4 * wander(seed, stamp_us, 8 * HOUR_US)
-    )
+    share += climate.stagnation * (0.6 * wander(seed, stamp_us, 4 * DAY_US) + 0.4 * wander(seed, stamp_us, 8 * HOUR_US))
     share += climate.event * episode(seed, stamp_us)
     share += 0.06 * (2 * chance(seed, sensor.id, stamp_us) - 1)
     value = max(share, 0.05) * climate.level

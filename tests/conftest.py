@@ -1,0 +1,123 @@
+"""What all tests share: the real data beside the project, a simulator, and the program as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from openaq_pipeline.simulator.app import Options
+from openaq_pipeline.simulator.server import Running, running
+from openaq_pipeline.simulator.worlds.base import World
+
+ROOT = Path(__file__).resolve().parents[1]
+NO_LIMIT = 1_000_000
+
+
+class Finished(NamedTuple):
+    """A program that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Program:
+    """The program as users start it: a script in `dataset/`, in a process, with files and key of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.config = folder / "config.yaml"
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "OPENAQ_API_KEY": "test-key",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONWARNINGS": "error",
+        }
+
+    def configure(self, base_url: str, locations: list[int], **data: object) -> Program:
+        """Write a config.yaml for a simulator, with a wide budget."""
+        settings = {
+            "locations": locations,
+            "api": {"base_url": base_url, "requests_per_minute": NO_LIMIT, "requests_per_hour": NO_LIMIT},
+            "data": {"directory": "data", **data},
+        }
+        self.config.write_text(json.dumps(settings))  # JSON is YAML
+        return self
+
+    def start(self, script: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(ROOT / "dataset" / script), "--config", str(self.config), *arguments]
+        return subprocess.Popen(
+            command,
+            env=self.env | env,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def run(self, script: str, *arguments: str, **env: str) -> Finished:
+        with self.start(script, *arguments, **env) as process:
+            out, err = process.communicate(timeout=120)
+        return Finished(process.returncode, out, err)
+
+    def load(self, *arguments: str, **env: str) -> Finished:
+        return self.run("incremental_loader.py", *arguments, **env)
+
+    def rows(self, location_id: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads((self.data / f"location_{location_id}.json").read_text())
+        return found
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path)
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Callable[[str], Program]:
+    """Make several programs, each with a folder of its own."""
+
+    def make(name: str) -> Program:
+        (tmp_path / name).mkdir()
+        return Program(tmp_path / name)
+
+    return make
+
+
+Simulate = Callable[..., Running]
+
+
+@pytest.fixture
+def simulate() -> Iterator[Simulate]:
+    """Start simulators that end with the test; without `options` the limiter is off."""
+    with ExitStack() as stack:
+
+        def start(world: World, options: Options | None = None) -> Running:
+            return stack.enter_context(running(world, options=options or Options(requests_per_minute=0)))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data; a user's checkout has none, and then the tests that read them skip, and say so."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real data are not here: {folder.relative_to(ROOT.parent)} is absent beside the project")
+    return folder

@@ -1,0 +1,146 @@
+"""In-memory twins of the stores: what is put into them survives a "crash", which is a hook that raises.
+
+Every operation calls `before` with its name (`rows.replace_tail`, `rejects.add`, `state.put`, ...) first; every write
+calls `after` with its name once it is done. A hook that raises in `before` is a crash with nothing written, one that
+raises in `after` a crash with everything written but nothing returned; in between there is nothing, as a store
+writes all at once. A restart is a new ingest on the same twins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
+
+from openaq_pipeline.model import (
+    FileMark,
+    Location,
+    LocationState,
+    Measurement,
+    Reject,
+    Stored,
+    file_order,
+)
+
+Hook = Callable[[str], None]
+
+
+def _nothing(_operation: str) -> None:
+    """Let an operation pass."""
+
+
+class MemoryRows:
+    """A `RowStore` of lists. `rows` is what is stored, by location; one that was never written is not in it."""
+
+    def __init__(self, before: Hook = _nothing, after: Hook = _nothing) -> None:
+        self.before, self.after = before, after
+        self.rows: dict[int, list[Measurement]] = {}
+        self._versions: dict[int, int] = {}
+
+    def lock(self, location_id: int) -> AbstractContextManager[None]:
+        """Hold nothing: the twins live in one thread."""
+        self.before("rows.lock")
+        return nullcontext()
+
+    def mark(self, location_id: int) -> FileMark | None:
+        """Return the count of rows and the number of the version; None: never written."""
+        self.before("rows.mark")
+        return self._mark(location_id)
+
+    def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:
+        """Return the latest stamp of each sensor, unless the store is as `mark` remembers it."""
+        self.before("rows.inspect")
+        if location_id in self.rows and self._mark(location_id) == mark:
+            return Stored(None)
+        return Stored({row.sensors_id: row.datetime for row in self.rows.get(location_id, [])})
+
+    def tail(self, location_id: int, since: datetime) -> list[Measurement]:
+        """Return the stored rows from `since` on."""
+        self.before("rows.tail")
+        return [row for row in self.rows.get(location_id, []) if row.datetime >= since]
+
+    def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark:
+        """Put `rows` in the place of all from `since` on."""
+        self.before("rows.replace_tail")
+        kept = [row for row in self.rows.get(location_id, []) if row.datetime < since]
+        self.put_back(location_id, [*kept, *rows])
+        self.after("rows.replace_tail")
+        mark = self._mark(location_id)
+        assert mark is not None
+        return mark
+
+    def put_back(self, location_id: int, rows: Sequence[Measurement]) -> None:
+        """Make these the stored rows, as another program would (a backup put back); the version changes."""
+        order = [file_order(row) for row in rows]
+        assert all(one < other for one, other in zip(order, order[1:], strict=False)), "not sorted or not unique"
+        self.rows[location_id] = list(rows)
+        self._versions[location_id] = self._versions.get(location_id, 0) + 1
+
+    def _mark(self, location_id: int) -> FileMark | None:
+        if location_id not in self.rows:
+            return None
+        return FileMark(len(self.rows[location_id]), self._versions[location_id])
+
+
+class MemoryRejects:
+    """A `RejectStore` of lists. `rejects` is what is stored, by location."""
+
+    def __init__(self, before: Hook = _nothing, after: Hook = _nothing) -> None:
+        self.before, self.after = before, after
+        self.rejects: dict[int, list[Reject]] = {}
+
+    def add(self, location_id: int, rejects: Iterable[Reject]) -> None:
+        """Keep what is not there yet; when it was seen does not make it another."""
+        self.before("rejects.add")
+        kept = self.rejects.setdefault(location_id, [])
+        known = {(reject.sensors_id, reject.reason, reject.row) for reject in kept}
+        for reject in rejects:
+            identity = (reject.sensors_id, reject.reason, reject.row)
+            if identity not in known:
+                known.add(identity)
+                kept.append(reject)
+        self.after("rejects.add")
+
+
+class MemoryState:
+    """A `StateStore` of a dict. `states` is what is stored; what is put is durable at once."""
+
+    def __init__(self, before: Hook = _nothing, after: Hook = _nothing) -> None:
+        self.before, self.after = before, after
+        self.states: dict[int, LocationState] = {}
+
+    def get(self, location_id: int) -> LocationState:
+        """Return what is remembered; an empty state for an unknown location."""
+        self.before("state.get")
+        return self.states.get(location_id, LocationState())
+
+    def put(self, location_id: int, state: LocationState) -> None:
+        """Remember it for good."""
+        self.before("state.put")
+        self.states[location_id] = state
+        self.after("state.put")
+
+
+class MemoryMetadata:
+    """A `MetadataStore` of a dict. `locations` is what is stored."""
+
+    def __init__(self, before: Hook = _nothing, after: Hook = _nothing) -> None:
+        self.before, self.after = before, after
+        self.locations: dict[int, Location] = {}
+
+    def get(self, location_id: int) -> Location | None:
+        """Return what is known of a location."""
+        self.before("metadata.get")
+        return self.locations.get(location_id)
+
+    def is_fresh(self, location_id: int, now: datetime) -> bool:
+        """Say whether it was asked for within the last day; a time to come is not fresh."""
+        self.before("metadata.is_fresh")
+        known = self.locations.get(location_id)
+        return known is not None and timedelta(0) <= now - known.fetched < timedelta(hours=24)
+
+    def put(self, location: Location) -> None:
+        """Remember it for good."""
+        self.before("metadata.put")
+        self.locations[location.id] = location
+        self.after("metadata.put")
