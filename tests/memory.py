@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from openaq_pipeline.model import (
     FileMark,
@@ -37,7 +38,7 @@ class MemoryRows:
         self.rows: dict[int, list[Measurement]] = {}
         self._versions: dict[int, int] = {}
 
-    def lock(self, location_id: int) -> AbstractContextManager[None]:
+    def lock(self, location_id: int) -> AbstractContextManager[None]:  # noqa: ARG002 - RowStore has it
         """Hold nothing: the twins live in one thread."""
         self.before("rows.lock")
         return nullcontext()
@@ -47,7 +48,7 @@ class MemoryRows:
         self.before("rows.mark")
         return self._mark(location_id)
 
-    def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:
+    def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:  # noqa: ARG002 - RowStore has it
         """Return the latest stamp of each sensor, unless the store is as `mark` remembers it."""
         self.before("rows.inspect")
         if location_id in self.rows and self._mark(location_id) == mark:
@@ -72,7 +73,7 @@ class MemoryRows:
     def put_back(self, location_id: int, rows: Sequence[Measurement]) -> None:
         """Make these the stored rows, as another program would (a backup put back); the version changes."""
         order = [file_order(row) for row in rows]
-        assert all(one < other for one, other in zip(order, order[1:], strict=False)), "not sorted or not unique"
+        assert all(one < other for one, other in pairwise(order)), "not sorted or not unique"
         self.rows[location_id] = list(rows)
         self._versions[location_id] = self._versions.get(location_id, 0) + 1
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -17,6 +18,8 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from openaq_pipeline.errors import ConfigError, LockHeld, RetriableError, StorageError
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 LOCATION_LOCK_SECONDS = 60.0
 """A writer holds a location's lock for one read, merge and write: a minute of waiting means that something hangs."""
@@ -32,7 +35,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     target = Path(os.path.realpath(path))  # replacing a link itself would cut it off from the real file
     temporary = temporary_of(target)
     try:
-        with _create(temporary, mode=_mode_of(target)) as file:
+        with _create(temporary, like=target) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -53,20 +56,33 @@ def temporary_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
-def _create(path: Path, *, mode: int | None) -> IO[bytes]:
-    """Open a new file with the permissions of the one it replaces; None: as the umask has it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    if mode is not None:
-        os.fchmod(descriptor, mode)
-    return os.fdopen(descriptor, "wb")
+def remove_temporary(path: Path) -> None:
+    """Remove what a killed writer of `path` left; wants the lock that guards it. Raises `OSError`."""
+    temporary_of(Path(os.path.realpath(path))).unlink(missing_ok=True)
 
 
-def _mode_of(path: Path) -> int | None:
-    """Return the permissions a file has; None for a new one."""
+def _create(path: Path, *, like: Path) -> IO[bytes]:
+    """Open a new file with the owner, where allowed, and the permissions of `like`; without one as the umask has it."""
+    path.unlink(missing_ok=True)  # what a killed writer left may have another owner, or be a link
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    file = os.fdopen(descriptor, "wb")
     try:
-        return path.stat().st_mode & 0o777
+        _make_alike(descriptor, like)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _make_alike(descriptor: int, like: Path) -> None:
+    """Give an open file the owner, where allowed, and the permissions of another, if there is one."""
+    try:
+        stat = like.stat()
     except FileNotFoundError:
-        return None
+        return
+    with suppress(OSError):  # a run as root must not take the file away from its user; others can't give files away
+        os.fchown(descriptor, stat.st_uid, stat.st_gid)
+    os.fchmod(descriptor, stat.st_mode & 0o777)
 
 
 def sync_folder(folder: Path) -> None:
@@ -80,38 +96,89 @@ def sync_folder(folder: Path) -> None:
 
 def set_aside(path: Path, now: datetime) -> Path:
     """Move a damaged file out of the way, never over another one, and return its new place. Nothing is deleted."""
-    stem = f"{path.name}.damaged-{now:%Y%m%dT%H%M%SZ}"
+    place = keep_aside(path, now)
+    try:
+        real = Path(os.path.realpath(path))  # a link stays: the next version belongs where it points
+        real.unlink()
+        sync_folder(real.parent)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return place
+
+
+def keep_aside(path: Path, now: datetime) -> Path:
+    """Give a file a second, durable name beside it, never another one's, and return that; `path` stays for now.
+
+    What replaces `path` afterwards leaves the second name with the old bytes.
+    """
+    real = Path(os.path.realpath(path))
+    stem = f"{real.name}.damaged-{now:%Y%m%dT%H%M%SZ}"
     for number in range(1, 1000):
-        place = path.with_name(stem if number == 1 else f"{stem}-{number}")
+        place = real.with_name(stem if number == 1 else f"{stem}-{number}")
         try:
-            os.link(path, place)  # unlike a rename, a link fails where the name is taken
+            _name_twice(real, place)
+            sync_folder(real.parent)
         except FileExistsError:
             continue
         except OSError as error:
             raise storage_error(error, path) from error
-        path.unlink()
-        sync_folder(path.parent)
         return place
     raise StorageError(f"{path} could not be set aside", hint="Clear the *.damaged-* files in the data folder.")
+
+
+def _name_twice(path: Path, place: Path) -> None:
+    """Link `place` to the same file; where links are not to be had, copy it. Raises `FileExistsError` if taken."""
+    try:
+        os.link(path, place)  # unlike a rename, a link fails where the name is taken
+    except FileExistsError:
+        raise
+    except OSError:  # FAT has no links, and Linux refuses them for files of others
+        _copy(path, place)
+
+
+def _copy(path: Path, place: Path) -> None:
+    """Copy a file durably to a name that is not taken; half a copy does not stay. Raises `OSError`."""
+    with path.open("rb") as old, place.open("xb") as new:
+        try:
+            shutil.copyfileobj(old, new)
+            new.flush()
+            os.fsync(new.fileno())
+        except BaseException:
+            place.unlink()
+            raise
 
 
 def make_folder(folder: Path) -> None:
     """Create the data folder if need be and prove that a file can be replaced in it.
 
-    Raises `ConfigError`: a folder that can't be written is the wrong folder, or has the wrong owner.
+    Raises `ConfigError`: a folder that can't be written is the wrong folder, or has the wrong owner. A full disk is
+    no fault of the settings: `StorageError`.
     """
     probe = folder / f".probe-{os.getpid()}"  # two starts at once must not trip over each other
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_durably(folder)
         with replacing(probe):
             pass
         probe.unlink(missing_ok=True)
     except (OSError, StorageError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            raise storage_error(cause, folder) from error
+        reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
         raise ConfigError(
             f"The data folder {folder} can't be used: {reason}",
             hint="Name a folder you may write with --data-dir, DATA_DIR or data.directory in config.yaml.",
         ) from error
+
+
+def _make_durably(folder: Path) -> None:
+    """Create a folder and those above it, each so that a power cut does not take it away with all that is in it."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        _make_durably(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -120,11 +187,11 @@ def storage_error(error: OSError, path: Path) -> StorageError:
         errno.ENOSPC: "Free some disk space; nothing stored was lost, and the next run goes on from there.",
         errno.EDQUOT: "Raise the disk quota; nothing stored was lost, and the next run goes on from there.",
         errno.EROFS: "The file system is read-only: mount it writable or choose another data folder.",
-        errno.EACCES: "Give this user write permission, or choose another data folder.",
-        errno.EPERM: "Give this user write permission, or choose another data folder.",
+        errno.EACCES: "Give this user permission to read and write it, or choose another data folder.",
+        errno.EPERM: "Give this user permission to read and write it, or choose another data folder.",
     }
     hint = hints.get(error.errno or 0, "Check the disk; nothing stored was lost, and the next run goes on from there.")
-    return StorageError(f"{path} can't be written: {error.strerror or error}", hint=hint)
+    return StorageError(f"{path} can't be read or written: {error.strerror or error}", hint=hint)
 
 
 @contextmanager
@@ -153,12 +220,15 @@ def hold_folder(folder: Path) -> Iterator[None]:
 def hold_location(folder: Path, location_id: int) -> Iterator[None]:
     """Hold one location's file for a read, merge and write: poller, backfill and repair may work side by side."""
     locks = folder / ".locks"
-    lock = FileLock(locks / f"location_{location_id}.lock", timeout=LOCATION_LOCK_SECONDS)
+    lock = FileLock(locks / f"location_{int(location_id)}.lock", timeout=LOCATION_LOCK_SECONDS)
     try:
         locks.mkdir(exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise RetriableError(f"Location {location_id} was locked by another process for a minute") from None
+        raise RetriableError(
+            f"Location {location_id} was locked by another process for {LOCATION_LOCK_SECONDS:g} s",
+            hint="Look for a backfill or repair that hangs; the next run tries again.",
+        ) from None
     except OSError as error:
         raise storage_error(error, locks) from error
     try:

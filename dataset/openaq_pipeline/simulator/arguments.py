@@ -25,7 +25,13 @@ def _time(text: str) -> datetime:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the simulator's options to a parser."""
-    parser.add_argument("--world", choices=WORLDS, default="demo", help="what there is to measure (default: demo)")
+    parser.add_argument(
+        "--world",
+        choices=WORLDS,
+        default="demo",
+        help="demo: ten stations in Kathmandu; quirks: a small station for each oddity of the real API, failures "
+        "included; bench: many plain hourly sensors; replay: recorded pages of --folder (default: demo)",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8900, help="port to listen on, 0 for a free one (default: 8900)")
     parser.add_argument("--seed", type=int, default=1, help="another number makes other values (default: 1)")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from openaq_pipeline.simulator.answers import Crash, out_of_range, unparsed
 
 INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 INTEGER = re.compile(r"\s*[+-]?\d+(\.0+)?\s*")
@@ -45,7 +46,10 @@ def paging(query: Mapping[str, str]) -> Paging:
     if limit > MAX_LIMIT:
         message = f"Input should be less than or equal to {MAX_LIMIT}"
         raise out_of_range("less_than_equal", "limit", message, limit, {"le": MAX_LIMIT})
-    return Paging(limit, _positive(query, "page", 1))
+    wanted = Paging(limit, _positive(query, "page", 1))
+    if wanted.offset > INT64_MAX:
+        raise Crash  # the database's OFFSET is a 64-bit number
+    return wanted
 
 
 def integer(raw: str, where: str, name: str) -> int:

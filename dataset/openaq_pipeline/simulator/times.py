@@ -82,7 +82,10 @@ def days(query: Mapping[str, str]) -> tuple[date, date]:
 
 def placed_us(instant: datetime, local: tzinfo) -> int:
     """Return the moment of an aware time, or of a naive one read as local."""
-    return to_us(instant if instant.tzinfo else instant.replace(tzinfo=local))
+    try:
+        return to_us(instant if instant.tzinfo else instant.replace(tzinfo=local))
+    except OverflowError:  # the first or last day of the calendar, shifted out of it by its offset
+        return FOREVER_US if instant.year > 1 else -FOREVER_US
 
 
 def moment(query: Mapping[str, str], name: str) -> datetime | None:

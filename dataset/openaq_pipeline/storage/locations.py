@@ -11,25 +11,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import hold_location, replacing, set_aside, storage_error, temporary_of
-from openaq_pipeline.model import FileMark, Measurement, Stored, file_order
+from openaq_pipeline.files import hold_location, keep_aside, remove_temporary, replacing, storage_error
+from openaq_pipeline.model import FileMark, Key, Measurement, Stored, file_order
 from openaq_pipeline.storage import salvage
 
 HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
 COPY_BYTES = 1 << 20
+LOSS_NOTE = b"Rows of this file were lost; this note goes when a run has read them again.\n"
 
-_decode_row = msgspec.json.Decoder(Measurement).decode
 _decode_rows = msgspec.json.Decoder(list[Measurement]).decode
 _encode = msgspec.json.Encoder().encode
 
 
 class _Stamp(msgspec.Struct, gc=False):
-    datetime: datetime
+    datetime: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 _decode_stamp = msgspec.json.Decoder(_Stamp).decode
@@ -51,31 +51,36 @@ class LocationFiles:
 
     def mark(self, location_id: int) -> FileMark | None:
         """Return the file's size and time of change; None when there is no file."""
+        path = self.path(location_id)
         try:
-            stat = self.path(location_id).stat()
+            stat = path.stat()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise storage_error(error, path) from error
         return FileMark(stat.st_size, stat.st_mtime_ns)
 
     def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:
         """Return what a file holds, reading it whole unless it is as `mark` remembers it.
 
         A file that is not ours any more (edited, cut, damaged) is brought back into form: every row that can be
-        read stays, and where one could not, the old file is set aside first, never overwritten.
+        read stays, and where one could not, the old file is set aside first, never overwritten. After such a loss
+        `latest` is empty, in this and in every later call until one brings the mark of the file as it then is: the
+        caller has remembered by then that nothing is known to be stored.
         """
         path = self.path(location_id)
-        temporary_of(path).unlink(missing_ok=True)
-        current = self.mark(location_id)
-        if current is None:
-            return Stored({})
-        if current == mark:
-            return Stored(None)
         try:
-            return Stored(_scan(path, location_id))
-        except msgspec.DecodeError:
+            remove_temporary(path)
+            current = self.mark(location_id)
+            if current is not None and current == mark:
+                self._loss_note(location_id).unlink(missing_ok=True)
+                return Stored(None)
+            latest = {} if current is None else _scan(path, location_id)
+        except salvage.UNREADABLE:
             return self._mend(location_id, now)
         except OSError as error:
             raise storage_error(error, path) from error
+        return Stored({} if self._loss_note(location_id).exists() else latest)
 
     def tail(self, location_id: int, since: datetime) -> list[Measurement]:
         """Return the stored rows from `since` on, in file order; raises `StorageError` for a damaged file."""
@@ -84,46 +89,53 @@ class LocationFiles:
             with _Mapped(path) as view:
                 cut = _cut(view, since)
                 return _decode_rows(b"[" + view[cut.drop : cut.end] + b"]")
-        except msgspec.DecodeError as error:
+        except salvage.UNREADABLE as error:
             raise _damaged(path) from error
 
     def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark:
         """Put `rows` (in file order) in the place of all rows from `since` on; return the new file's mark."""
         path = self.path(location_id)
+        try:
+            self._write(path, since, rows)
+        except salvage.UNREADABLE as error:
+            raise _damaged(path) from error
+        mark = self.mark(location_id)
+        if mark is None:
+            raise StorageError(f"{path} vanished while it was written", hint="Keep other programs off the data folder.")
+        return mark
+
+    def _write(self, path: Path, since: datetime, rows: Sequence[Measurement]) -> None:
         with _Mapped(path) as view, replacing(path) as file:
-            try:
-                keep = _cut(view, since).keep
-            except msgspec.DecodeError as error:
-                raise _damaged(path) from error
+            keep = _cut(view, since).keep
             for start in range(0, keep, COPY_BYTES):
                 file.write(view[start : min(start + COPY_BYTES, keep)])
             if rows:
                 file.write(BETWEEN if keep else HEAD)
                 file.write(BETWEEN.join(map(_encode, rows)))
             file.write(TAIL if keep or rows else EMPTY)
-        mark = self.mark(location_id)
-        if mark is None:
-            raise StorageError(f"{path} vanished while it was written", hint="Keep other programs off the data folder.")
-        return mark
+
+    def _loss_note(self, location_id: int) -> Path:
+        return self._folder / f".location_{int(location_id)}.loss"
 
     def _mend(self, location_id: int, now: datetime) -> Stored:
-        """Rewrite a file that is not in our form from every row in it that can be read."""
+        """Rewrite a file that is not in our form from every row in it that can be read.
+
+        The damaged file stays in its place until the new one takes it, so that a crash in between loses nothing.
+        """
         path = self.path(location_id)
         found = salvage.read(path)
-        rows = sorted({row.key: row for row in found.rows if row.location_id == location_id}.values(), key=file_order)
-        foreign = sum(row.location_id != location_id for row in found.rows)
-        if lost := len(found.unreadable) + foreign:
-            place = set_aside(path, now)
-            warning = (
-                f"{path.name} was damaged and set aside as {place.name}: {len(rows)} rows were taken over, "
-                f"{lost} could not be; the last days are read again"
-            )
-        else:
-            warning = f"{path.name} had been changed by another program and was brought back into order"
+        own = [row for row in found.rows if row.location_id == location_id]
+        rows = sorted({row.key: row for row in own}.values(), key=file_order)
+        lost = len(found.unreadable) + len(found.rows) - len(own)
+        place = keep_aside(path, now) if lost or _contradictory(own) else None
+        if lost:
+            with replacing(self._loss_note(location_id)) as file:
+                file.write(LOSS_NOTE)
         with replacing(path) as file:
             file.write((HEAD + BETWEEN.join(map(_encode, rows)) + TAIL) if rows else EMPTY)
         # After damage nothing says which rows are gone: no watermark stands on this file until it was read anew.
-        return Stored({} if lost else {row.sensors_id: row.datetime for row in rows}, warning)
+        latest = {} if lost else {row.sensors_id: row.datetime for row in rows}
+        return Stored(latest, _mended(path, place, len(rows), lost))
 
 
 class _Mapped:
@@ -137,11 +149,13 @@ class _Mapped:
         try:
             with self._path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (FileNotFoundError, ValueError):  # ValueError: an empty file can't be mapped
+        except FileNotFoundError:
             return b""
         except OSError as error:
             raise storage_error(error, self._path) from error
-        return self._map if len(self._map) > len(HEAD) + len(TAIL) else b""
+        except ValueError:  # an empty file can't be mapped
+            raise _damaged(self._path) from None
+        return b"" if self._map[: len(EMPTY) + 1] == EMPTY else self._map
 
     def __exit__(self, *_: object) -> None:
         if self._map is not None:
@@ -157,9 +171,11 @@ class _Cut(NamedTuple):
 
 
 def _cut(view: mmap.mmap | bytes, since: datetime) -> _Cut:
-    """Find by bisection where the rows from `since` on begin."""
+    """Find by bisection where the rows from `since` on begin; raises one of `UNREADABLE` for a file not in our form."""
     if not len(view):
         return _Cut(0, 0, 0)
+    if view[: len(HEAD)] != HEAD or view[-len(TAIL) :] != TAIL:
+        raise msgspec.DecodeError("not in our form")
     end = len(view) - len(TAIL)
     low, high = len(HEAD), end + 1
     while low < high:
@@ -174,6 +190,24 @@ def _cut(view: mmap.mmap | bytes, since: datetime) -> _Cut:
     return _Cut(low - len(BETWEEN) if low > len(HEAD) else 0, low, end)
 
 
+def _contradictory(rows: Iterable[Measurement]) -> bool:
+    """Say whether two rows of one key differ, so that only one of them can stay."""
+    seen: dict[Key, Measurement] = {}
+    return any(seen.setdefault(row.key, row) != row for row in rows)
+
+
+def _mended(path: Path, place: Path | None, kept: int, lost: int) -> str:
+    """Return what was done to a file, in a sentence."""
+    if place is None:
+        return f"{path.name} had been changed by another program and was brought back into order"
+    if not lost:
+        return f"{path.name} held several versions of one row; the last one stays, the file is kept as {place.name}"
+    return (
+        f"{path.name} was damaged and set aside as {place.name}: {kept} rows were taken over, "
+        f"{lost} could not be; the last days are read again"
+    )
+
+
 def _damaged(path: Path) -> StorageError:
     return StorageError(
         f"{path} is damaged", hint="The next run sets it aside, keeps every row it can read and goes on."
@@ -181,7 +215,7 @@ def _damaged(path: Path) -> StorageError:
 
 
 def _scan(path: Path, location_id: int) -> dict[int, datetime]:
-    """Return the latest stamp of each sensor of a file in our form; raises `msgspec.DecodeError` for any other form."""
+    """Return the latest stamp of each sensor of a file in our form; raises one of `UNREADABLE` for others."""
     latest: dict[int, datetime] = {}
     last: tuple[datetime, int] | None = None
     with path.open("rb") as file:
@@ -198,7 +232,7 @@ def _lines(file: Iterable[bytes]) -> Iterator[Measurement]:
     """Yield the rows of a file in our form, line by line."""
     lines = iter(file)
     first = next(lines, b"")
-    if first == EMPTY:
+    if first == EMPTY and next(lines, None) is None:
         return
     if first != HEAD:
         raise msgspec.DecodeError("does not begin as our files do")
@@ -209,5 +243,5 @@ def _lines(file: Iterable[bytes]) -> Iterator[Measurement]:
                 return
             break
         more = line.endswith(BETWEEN)
-        yield _decode_row(line.removesuffix(BETWEEN))
+        yield salvage.decode_row(line.removesuffix(BETWEEN))
     raise msgspec.DecodeError("does not end as our files do")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from openaq_pipeline.files import replacing, set_aside, storage_error
+from openaq_pipeline.files import remove_temporary, replacing, set_aside, storage_error
 from openaq_pipeline.model import Location
+from openaq_pipeline.storage.salvage import UNREADABLE
 
 FRESH_FOR = timedelta(hours=24)
 """Sensors appear, merge and vanish; OPENAQ section 8 advises to look daily."""
@@ -27,12 +28,14 @@ class Metadata:
     def load(self, now: datetime, *, repair: bool = True) -> str | None:
         """Read the file; return what had to be done about it, None if nothing. What is lost is simply asked again."""
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=list[Location])
+            if repair:
+                remove_temporary(self._path)
+            found = _decode(self._path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
             raise storage_error(error, self._path) from error
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             if not repair:
                 return f"{self._path.name} is damaged"
             return f"{self._path.name} was damaged and set aside as {set_aside(self._path, now).name}"
@@ -64,3 +67,11 @@ class Metadata:
             with replacing(self._path) as file:
                 file.write(b"[\n" + b",\n".join(lines) + b"\n]\n")
             self._dirty = False
+
+
+def _decode(body: bytes) -> list[Location]:
+    """Return the locations of a file; raises one of `UNREADABLE`, also for a time without a zone."""
+    found = msgspec.json.decode(body, type=list[Location])
+    if any(location.fetched.tzinfo is None for location in found):
+        raise msgspec.ValidationError("`fetched` must end in Z or in an offset from UTC")
+    return found

@@ -9,6 +9,7 @@ import msgspec
 
 from openaq_pipeline.files import replacing, storage_error, sync_folder
 from openaq_pipeline.model import Reject
+from openaq_pipeline.storage.salvage import UNREADABLE
 
 
 class Rejects:
@@ -26,7 +27,7 @@ class Rejects:
         path = self.path(location_id)
         try:
             if not self._folder.is_dir():
-                self._folder.mkdir()
+                self._folder.mkdir(exist_ok=True)  # another location's thread may come first
                 sync_folder(self._folder.parent)
             old = path.read_bytes() if path.exists() else b""
         except OSError as error:
@@ -48,6 +49,6 @@ def _identity(line: bytes) -> object:
     """Return what makes a rejected row the same: everything but when it was seen."""
     try:
         reject = msgspec.json.decode(line, type=Reject)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return line
     return (reject.sensors_id, reject.reason, reject.row)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from openaq_pipeline.errors import FatalError
-from openaq_pipeline.files import replacing, set_aside, storage_error, temporary_of
+from openaq_pipeline.files import remove_temporary, replacing, set_aside, storage_error
 from openaq_pipeline.model import LocationState
+from openaq_pipeline.storage.salvage import UNREADABLE
 
 VERSION = 1
 SAVE_EVERY_SECONDS = 2.0
@@ -49,7 +50,7 @@ class StateFile:
         """
         try:
             if repair:
-                temporary_of(self._path).unlink(missing_ok=True)
+                remove_temporary(self._path)
             body = self._path.read_bytes()
         except FileNotFoundError:
             return None
@@ -58,13 +59,10 @@ class StateFile:
         try:
             version = msgspec.json.decode(body, type=_Version).version
             if version == VERSION:
-                document = msgspec.json.decode(body, type=_Document)
-                self._locations, self._consecutive_failures = (
-                    document.locations,
-                    document.consecutive_failures,
-                )
+                document = _decode(body)
+                self._locations, self._consecutive_failures = document.locations, document.consecutive_failures
                 return None
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             version = None
         if version is not None and version > VERSION:
             raise FatalError(
@@ -111,3 +109,18 @@ class StateFile:
             file.write(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
         self._saved_at = self._clock()
         self._dirty = False
+
+
+def _decode(body: bytes) -> _Document:
+    """Return the document; raises one of `UNREADABLE`, also for a time without a zone, which compares with no other."""
+    document = msgspec.json.decode(body, type=_Document)
+    if any(stamp.tzinfo is None for state in document.locations.values() for stamp in _stamps(state)):
+        raise msgspec.ValidationError("times must end in Z or in an offset from UTC")
+    return document
+
+
+def _stamps(state: LocationState) -> Iterator[datetime]:
+    """Yield every time in a location's state."""
+    sensors = [(sensor.watermark, sensor.parked_until, sensor.swept) for sensor in state.sensors.values()]
+    for stamps in [(state.last_fetch_time, state.last_successful_run), *sensors]:
+        yield from (stamp for stamp in stamps if stamp is not None)

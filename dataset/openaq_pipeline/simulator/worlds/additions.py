@@ -18,11 +18,10 @@ class Addition(NamedTuple):
 
 
 class Additions:
-    """The rows added to a world, by sensor and stamp; `version` grows with every change."""
+    """The rows added to a world, by sensor and stamp."""
 
     def __init__(self) -> None:
         self._rows: dict[int, dict[int, Addition]] = {}
-        self.version = 0
 
     def __contains__(self, sensors_id: int) -> bool:
         return sensors_id in self._rows
@@ -31,7 +30,6 @@ class Additions:
         """Keep a row; a second one with the same stamp takes the first one's place."""
         # A new dictionary, because the server's thread may be walking through the old one.
         self._rows[sensors_id] = {**self._rows.get(sensors_id, {}), addition.stamp_us: addition}
-        self.version += 1
 
     def coordinates(self, sensors_id: int, stamp_us: int) -> tuple[float, float] | None:
         """Return the row's own (latitude, longitude), None if it has none."""
