@@ -20,16 +20,17 @@ from openaq_pipeline.model import Location, Measurement, Page, Reject, Sensor, S
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings, SeriesTests, ValidationSettings
+from tests.measurements import measurement
 from tests.memory import MemoryMetadata, MemoryRejects, MemoryRows, MemoryState
 
 HERE = 7
 SENSORS = (Sensor(71, 2, "pm25", "µg/m³"), Sensor(72, 10, "o3", "ppm"), Sensor(73, 100, "temperature", "c"))
 BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
-LATEST_ARRIVAL_HOURS = 20
-"""No row comes later than this: the look-back of 24 hours must find every one."""
+LOOKBACK_HOURS, SWEEP_HOURS, LATEST_ARRIVAL_HOURS = 4, 6, 4
+"""Short spans, so that a history of a few steps reaches beyond them; no row comes later than the look-back finds."""
 
 sensors = st.sampled_from(SENSORS)
-values = st.one_of(st.none(), st.sampled_from([0.0, 12.5, -999.0, 900.0]), st.floats(-50, 1500))
+values = st.one_of(st.none(), st.sampled_from([0.0, 12.5, 12.5, -999.0, 900.0]), st.floats(-50, 1500))
 
 
 class Crash(BaseException):
@@ -68,9 +69,15 @@ class Source:
 
     def row(self, sensors_id: int, stamp: datetime) -> Measurement:
         sensor = next(sensor for sensor in SENSORS if sensor.id == sensors_id)
-        return Measurement(
-            *(HERE, sensors_id, sensor.parameters_id, sensor.parameter, sensor.units, self.rows[sensors_id, stamp]),
-            *(stamp, stamp.isoformat(), 3600, False, (), "api", self.now),
+        return measurement(
+            self.rows[sensors_id, stamp],
+            stamp,
+            first_seen=self.now,
+            location_id=HERE,
+            sensors_id=sensors_id,
+            parameters_id=sensor.parameters_id,
+            parameter=sensor.parameter,
+            units=sensor.units,
         )
 
     def _fail(self) -> None:
@@ -89,7 +96,7 @@ class IngestMachine(RuleBasedStateMachine):
         self.rows, self.rejects = MemoryRows(*hooks), MemoryRejects(*hooks)
         self.state, self.metadata = MemoryState(*hooks), MemoryMetadata(*hooks)
         # Short contexts, so that the histories made up here reach beyond them.
-        flat = dict.fromkeys(("pm25", "o3", "temperature"), 3)
+        flat: dict[str, float] = dict.fromkeys(("pm25", "o3", "temperature"), 2)
         validation = ValidationSettings(series_tests=SeriesTests(neighbour_hours=2, flat_line_hours=flat))
         self.parts = Parts(
             source=self.source,
@@ -99,7 +106,7 @@ class IngestMachine(RuleBasedStateMachine):
             metadata=self.metadata,
             judge=Judge(validation),
             required=Required(validation.required_fields),
-            data=DataSettings(),
+            data=DataSettings(lookback_hours=LOOKBACK_HOURS, sweep_hours=SWEEP_HOURS),
         )
         self.backups: list[list[Measurement]] = []
 
@@ -137,7 +144,7 @@ class IngestMachine(RuleBasedStateMachine):
         if key in self.source.rows:
             self.source.rows[key] = value
 
-    @rule(sensor=sensors, hours_ago=st.integers(0, 5))
+    @rule(sensor=sensors, hours_ago=st.integers(0, LATEST_ARRIVAL_HOURS - 1))
     def a_broken_row_arrives(self, sensor: Sensor, hours_ago: int) -> None:
         key = sensor.id, self.source.now.replace(minute=0) - timedelta(hours=hours_ago, minutes=15)
         self.source.rows.setdefault(key, None)
@@ -240,6 +247,6 @@ class IngestMachine(RuleBasedStateMachine):
 
 
 IngestMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestIngest = IngestMachine.TestCase

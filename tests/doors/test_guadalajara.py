@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import Program, Simulate
 
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
+from tests.conftest import Program, Simulate
 
 ROWS = 34_042
 FIRST_DAY = datetime(2025, 9, 1, tzinfo=UTC)

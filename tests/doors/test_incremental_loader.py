@@ -13,12 +13,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.conftest import ROOT, Program, Simulate
 
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.control import NewRow
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
+from tests.conftest import ROOT, Program, Simulate
 
 REPORT_NAMES = {
     "total_records_fetched",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from openaq_pipeline.model import Measurement
 from openaq_pipeline.settings import SeriesTests, ValidationSettings
+from tests.measurements import measurement
 
 START = datetime(2025, 9, 20, tzinfo=UTC)
 SEEN = datetime(2025, 12, 1, tzinfo=UTC)
@@ -38,25 +39,17 @@ def row(
 ) -> Measurement:
     """Return a row whose period ends so many hours after START."""
     stamp = START + timedelta(hours=hours)
-    return Measurement(
+    return measurement(
+        value,
+        stamp,
         location_id=location_id,
         sensors_id=sensors_id,
-        parameters_id=2,
         parameter=parameter,
         units=units,
-        value=value,
-        datetime=stamp,
-        datetime_local=stamp.isoformat(),
-        interval_seconds=3600,
-        has_flags=False,
-        issues=(),
-        source="api",
         first_seen=SEEN,
     )
 
 
-def hourly(
-    values: Sequence[float | None], *, parameter: str = "pm25", units: str = "µg/m³"
-) -> list[Measurement]:
+def hourly(values: Sequence[float | None], *, parameter: str = "pm25", units: str = "µg/m³") -> list[Measurement]:
     """Return one row an hour."""
     return [row(value, hour, parameter=parameter, units=units) for hour, value in enumerate(values)]

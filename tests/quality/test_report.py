@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.quality.rows import START, VALIDATION, hourly, row
 
 from openaq_pipeline.model import Finding, Measurement
 from openaq_pipeline.quality.report import FileReport, check
 from openaq_pipeline.quality.rules import RULES
 from openaq_pipeline.settings import ValidationSettings
+from tests.quality.rows import START, VALIDATION, hourly, row
 
 
 def report(rows: Sequence[Measurement], **extra: Any) -> FileReport:
@@ -58,8 +58,7 @@ def test_a_row_that_breaks_two_rules_counts_once() -> None:
 def test_a_finding_names_an_example_and_what_is_allowed() -> None:
     finding = only_finding(report([row(10), row(2300.5, 1)]))
     assert finding.message == (
-        "1 row outside the range; first: sensor 1 at 2025-09-20T01:00:00Z, "
-        "pm25 2300.5 µg/m³ (allowed: 0 to 1000)"
+        "1 row outside the range; first: sensor 1 at 2025-09-20T01:00:00Z, pm25 2300.5 µg/m³ (allowed: 0 to 1000)"
     )
     assert finding.hint
 

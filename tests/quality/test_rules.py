@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.quality.rows import SEEN, VALIDATION, hourly, row
 
 from openaq_pipeline import thresholds
 from openaq_pipeline.model import Measurement
 from openaq_pipeline.quality.rules import RULES, SENTINELS, Judge
 from openaq_pipeline.settings import ValidationSettings
+from tests.quality.rows import SEEN, VALIDATION, hourly, row
 
 JUDGE = Judge(VALIDATION)
 
@@ -74,9 +74,7 @@ def test_pm25_is_in_range_from_0_to_1000_in_any_unit(units: str) -> None:
         (501, "a unit nobody listed", ()),
     ],
 )
-def test_the_same_number_of_ozone_is_judged_by_its_unit(
-    value: float, units: str, expected: tuple[str, ...]
-) -> None:
+def test_the_same_number_of_ozone_is_judged_by_its_unit(value: float, units: str, expected: tuple[str, ...]) -> None:
     assert issues_of(value, "o3", units) == expected
 
 
@@ -88,9 +86,7 @@ def test_a_number_that_is_none_is_out_of_range(value: float) -> None:
 @pytest.mark.parametrize(
     ("minutes", "expected"), [(59, ()), (60, ()), (60.5, ("future_datetime",)), (90, ("future_datetime",))]
 )
-def test_a_period_may_end_an_hour_after_the_row_was_first_seen(
-    minutes: float, expected: tuple[str, ...]
-) -> None:
+def test_a_period_may_end_an_hour_after_the_row_was_first_seen(minutes: float, expected: tuple[str, ...]) -> None:
     late = msgspec.structs.replace(row(10), datetime=SEEN + timedelta(minutes=minutes))
     assert JUDGE.issues([late]) == [expected]
 
@@ -289,7 +285,5 @@ def test_the_names_of_the_rules_are_unique() -> None:
 def test_judging_does_not_need_numpy() -> None:
     source = Path(__file__).parents[2] / "dataset"
     code = "import sys, openaq_pipeline.quality.report; print({'numpy', 'ioos_qc'} & set(sys.modules))"
-    shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=True
-    )
+    shown = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"

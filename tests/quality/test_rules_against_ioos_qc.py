@@ -23,9 +23,9 @@ from datetime import timedelta
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.quality.rows import START, VALIDATION, hourly
 
 from openaq_pipeline.quality.rules import Judge
+from tests.quality.rows import START, VALIDATION, hourly
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -54,9 +54,7 @@ def theirs(test: Callable[..., object], values: Sequence[float], **limits: objec
 
 
 def times(values: Sequence[float]) -> list[np.datetime64]:
-    return [
-        np.datetime64((START + timedelta(hours=hour)).replace(tzinfo=None)) for hour in range(len(values))
-    ]
+    return [np.datetime64((START + timedelta(hours=hour)).replace(tzinfo=None)) for hour in range(len(values))]
 
 
 @given(st.one_of(SERIES, RUNS).filter(lambda values: len(values) >= 3))

@@ -1,0 +1,36 @@
+"""Measurements for tests: everything that does not matter to a test is filled in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from openaq_pipeline.model import Measurement
+
+
+def measurement(
+    value: float | None,
+    stamp: datetime,
+    *,
+    first_seen: datetime,
+    location_id: int = 7,
+    sensors_id: int = 71,
+    parameters_id: int = 2,
+    parameter: str = "pm25",
+    units: str = "µg/m³",
+) -> Measurement:
+    """Return an hourly row as the API gives it, not judged yet."""
+    return Measurement(
+        location_id=location_id,
+        sensors_id=sensors_id,
+        parameters_id=parameters_id,
+        parameter=parameter,
+        units=units,
+        value=value,
+        datetime=stamp,
+        datetime_local=stamp.isoformat(),
+        interval_seconds=3600,
+        has_flags=False,
+        issues=(),
+        source="api",
+        first_seen=first_seen,
+    )

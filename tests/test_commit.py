@@ -1,0 +1,78 @@
+"""A commit in whatever portions: the same rows, the same issues, and counts that add up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from openaq_pipeline.commit import Committed, commit
+from openaq_pipeline.model import Counts, Measurement
+from openaq_pipeline.quality.rules import Judge
+from openaq_pipeline.settings import SeriesTests, ValidationSettings
+from tests.measurements import measurement
+from tests.memory import MemoryRejects, MemoryRows
+
+BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
+SEEN = BEGINNING + timedelta(days=2)
+JUDGE = Judge(ValidationSettings(series_tests=SeriesTests(neighbour_hours=2, flat_line_hours={"pm25": 3})))
+
+
+def row(hour: int, value: float | None) -> Measurement:
+    return measurement(value, BEGINNING + timedelta(hours=hour), first_seen=SEEN)
+
+
+def store(files: MemoryRows, rows: list[Measurement]) -> Committed:
+    return commit(7, rows, [], files=files, rejected=MemoryRejects(), judge=JUDGE)
+
+
+@given(
+    values=st.lists(st.sampled_from([1.0, 1.0, 1.0, 1.0, 2.0, 900.0, None]), min_size=1, max_size=40),
+    portions=st.lists(st.integers(0, 40), max_size=6),
+    data=st.data(),
+)
+def test_issues_do_not_depend_on_the_portions_in_which_rows_came(
+    values: list[float | None], portions: list[int], data: st.DataObject
+) -> None:
+    rows = data.draw(st.permutations([row(hour, value) for hour, value in enumerate(values)]))
+    files = MemoryRows()
+    cuts = sorted({0, *(cut for cut in portions if cut < len(rows)), len(rows)})
+    for start, end in pairwise(cuts):
+        store(files, rows[start:end])
+    stored = files.rows[7]
+    assert [found.value for found in stored] == values
+    assert [found.issues for found in stored] == JUDGE.issues(stored)
+
+
+def test_a_line_stays_flat_when_it_grows_by_one_row() -> None:
+    files = MemoryRows()
+    for hour in range(30):
+        store(files, [row(hour, 1.0)])
+    assert [found.issues for found in files.rows[7]] == [()] * 3 + [("flat_line",)] * 27
+
+
+def test_counts_tell_new_revised_and_identical_apart_and_add_up() -> None:
+    files = MemoryRows()
+    assert store(files, [row(1, 1.0), row(2, 2.0)]).counts == {71: Counts(new=2, clean=2)}
+    counts = store(files, [row(1, 1.0), row(2, 2.5), row(3, None), row(3, None)]).counts
+    assert counts == {71: Counts(new=1, revised=1, identical=2, clean=3)}
+    assert counts[71].fetched == 4
+
+
+def test_a_row_that_came_before_keeps_when_it_was_first_seen() -> None:
+    files = MemoryRows()
+    store(files, [row(1, 1.0)])
+    later = measurement(3.0, BEGINNING + timedelta(hours=1), first_seen=SEEN + timedelta(days=9))
+    store(files, [later])
+    assert files.rows[7][0].value == 3.0
+    assert files.rows[7][0].first_seen == SEEN
+
+
+def test_nothing_is_written_when_nothing_changed() -> None:
+    files = MemoryRows()
+    store(files, [row(1, 1.0)])
+    before = files.mark(7)
+    assert store(files, [row(1, 1.0)]).mark is None
+    assert files.mark(7) == before
