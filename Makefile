@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench install clean
+.PHONY: help run test lint check format bench install clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,12 +15,13 @@ run: $(VENV)/.runtime  ## Run the main job once and show what it got (without a 
 test: $(VENV)/.dev  ## Run the tests
 	$(BIN)/python -m pytest -n 2 tests
 
-check: $(VENV)/.dev  ## What CI runs: format, lint, types, import contract, tests
+lint: $(VENV)/.dev  ## Format, lint, types and import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) --no-print-directory test
+
+check: lint test  ## All that CI runs
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
