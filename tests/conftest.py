@@ -21,6 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 NO_LIMIT = 1_000_000
 
 
+@pytest.fixture(autouse=True)
+def _own_request_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test counts its requests in the ledgers of whoever runs it, nor sees their key."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("OPENAQ_API_KEY", raising=False)
+
+
 class Finished(NamedTuple):
     """A program that has ended."""
 
