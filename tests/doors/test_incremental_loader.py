@@ -118,7 +118,7 @@ def test_two_processes_on_different_folders_stay_together_within_the_budget_of_o
     for process in both:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
-        assert process.returncode == 1
+    assert 1 in {process.returncode for process in both}, "at least one was still waiting for the budget"
 
 
 def test_a_signal_ends_a_run_in_order_with_what_it_has_read(program: Program, bench: Running) -> None:
