@@ -76,3 +76,9 @@ def test_nothing_is_written_when_nothing_changed() -> None:
     before = files.mark(7)
     assert store(files, [row(1, 1.0)]).mark is None
     assert files.mark(7) == before
+
+
+def test_a_row_stamped_in_the_year_1_is_kept_and_named() -> None:
+    files = MemoryRows()
+    store(files, [measurement(1.0, datetime(1, 1, 1, tzinfo=UTC), first_seen=SEEN), row(1, 1.0)])
+    assert [found.issues for found in files.rows[7]] == [("implausible_datetime",), ()]

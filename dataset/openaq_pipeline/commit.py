@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -16,6 +16,9 @@ from openaq_pipeline.incremental.merge import Merged, merge
 from openaq_pipeline.model import Counts, FileMark, Key, Measurement, Reject
 from openaq_pipeline.ports import RejectStore, RowStore
 from openaq_pipeline.quality.rules import Judge
+
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -45,14 +48,19 @@ def commit(
         return Committed(counts, None)
     first = min(row.datetime for row in rows)
     # Rows up to `context` in front of the first may look odd now, and judging them needs as much again.
-    since = first - 2 * judge.context
+    since = _before(first, 2 * judge.context)
     before = files.tail(location_id, since)
     merged = merge(before, rows)
-    after = _judged(merged, judge, first - judge.context)
+    after = _judged(merged, judge, _before(first, judge.context))
     mark = files.replace_tail(location_id, since, after) if after != before else None
     for sensors_id, stored in _counts(merged, after, _by_sensor(rows)).items():
         counts[sensors_id] = counts.get(sensors_id, Counts()) + stored
     return Committed(counts, mark)
+
+
+def _before(moment: datetime, span: timedelta) -> datetime:
+    """Return the time so long before, or the first there is: OpenAQ's stamps may lie in the year 1."""
+    return moment - span if moment - BEGINNING > span else BEGINNING
 
 
 def _judged(merged: Merged, judge: Judge, since: datetime) -> list[Measurement]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import io
+import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from openaq_pipeline.errors import ConfigError
-from openaq_pipeline.settings import FileSettings, Settings
+from openaq_pipeline.settings import ANY_UNIT, FileSettings, Section, Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MAX_CONFIG_BYTES = 1_000_000
+SHOWN_CHARACTERS = 60
 
 ENVIRONMENT_KEYS: dict[str, tuple[str, ...]] = {
     "OPENAQ_API_KEY": ("api", "api_key"),
@@ -45,7 +49,7 @@ def load(
     """
     given = os.environ if environ is None else environ
     root = home()
-    env = {**_dotenv(root), **{name: value for name, value in given.items() if value}}
+    env = {**_dotenv(root), **_given(given)}
     path = find_config(config, env, root)
     tree, lines = read_yaml(path) if path else ({}, {})
     warnings = tuple(_secrets_in_file(tree))
@@ -79,41 +83,88 @@ def home() -> Path:
 
 
 def find_config(config: Path | None, env: Mapping[str, str], root: Path) -> Path | None:
-    """Return the configuration file to read; None: there is none and the defaults hold. A named one must exist."""
-    named = config or (Path(env["PIPELINE_CONFIG"]) if env.get("PIPELINE_CONFIG") else None)
-    if named is None:
-        standard = root / "config.yaml"
-        return standard if standard.exists() else None
-    if not named.is_file():
-        raise ConfigError(f"The configuration file {named} does not exist", hint="Check --config or PIPELINE_CONFIG.")
-    return named.absolute()
+    """Return the configuration file to read; None: none is named, there is no standard one, and the defaults hold."""
+    named = config or (_path(env["PIPELINE_CONFIG"]) if "PIPELINE_CONFIG" in env else None)
+    if named is not None:
+        return named.absolute()
+    standard = root / "config.yaml"
+    return standard if os.path.lexists(standard) else None
+
+
+def _path(text: str) -> Path:
+    """Return a path with its `~` replaced; a user nobody knows is no user but a name."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
-    """Return the file as plain data, and the line (from 1) of each key and list item, by its path."""
+    """Return the file as plain data, and the line (from 1) of each key and list item, by its path.
+
+    Keys are the text that stands in the file. Raises `ConfigError` for what is not YAML or no mapping.
+    """
+    text = _read(path)
     try:
-        text = path.read_bytes()[: MAX_CONFIG_BYTES + 1].decode()
-        if len(text) > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes", hint="Is it really the configuration?")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
-            # Aliases let a small file grow without end when read; no setting needs them.
-            raise ConfigError(f"{path} uses YAML aliases (*name)", hint="Write the values out.")
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        data = yaml.load(text, Loader=yaml.CSafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}", hint="Check the file and its permissions.") from error
+        node, data = _parse(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "no reason given"
-        raise ConfigError(f"{path} is not valid YAML{line}: {problem}", hint="Check the indentation.") from error
+        hint = "Check the spelling and the indentation there."
+        raise ConfigError(f"{path} is not valid YAML{line}: {problem}", hint=hint) from error
+    except (ValueError, OverflowError, RecursionError) as error:  # a date such as 2025-13-45
+        raise ConfigError(f"{path} holds something that can't be read: {error}", hint="Put it in quotes.") from error
     if data is None:
         return {}, {}
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold sections such as `locations:` and `api:`", hint="See config.yaml.")
-    # A section whose every key is commented out reads as null: the user means the defaults.
-    kept = {key: value for key, value in data.items() if value is not None}
-    return kept, dict(_lines(node, ()))
+    return data, dict(_lines(node, ()))
+
+
+def _read(path: Path) -> str:
+    """Return a file's text; raises `ConfigError` for one that can't be read or is too large to be a configuration."""
+    try:
+        with path.open("rb") as file:
+            body = file.read(MAX_CONFIG_BYTES + 1)
+        if len(body) > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes", hint="Is it really the configuration?")
+        return body.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        hint = "Check --config, PIPELINE_CONFIG and the file's permissions."
+        raise ConfigError(f"The configuration file {path} can't be read: {reason}", hint=hint) from error
+
+
+class _Loader(yaml.CSafeLoader):
+    """Plain data, with keys as they are written: a bare `no:` is the parameter of that name and not false."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        """Return a mapping; raises `ConstructorError` for a key that is no name, or stands twice."""
+        found: dict[Any, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key.start_mark)
+            if key.value in found:
+                twice = f"`{key.value}` stands here a second time"
+                raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
+            found[key.value] = self.construct_object(value, deep=deep)
+        return found
+
+
+def _parse(text: str) -> tuple[yaml.Node | None, Any]:
+    """Return a YAML text as nodes, which know their lines, and as data."""
+    events = yaml.parse(text, Loader=yaml.CSafeLoader)
+    if alias := next((event for event in events if isinstance(event, yaml.AliasEvent)), None):
+        # Aliases let a small file grow without end when read; no setting needs them.
+        mark: Any = alias.start_mark
+        raise yaml.composer.ComposerError(None, None, "aliases (*name) are not allowed; write the values out", mark)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return node, None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 def _lines(node: yaml.Node | None, path: Path_) -> Iterator[tuple[Path_, int]]:
@@ -129,11 +180,29 @@ def _lines(node: yaml.Node | None, path: Path_) -> Iterator[tuple[Path_, int]]:
 
 
 def _dotenv(root: Path) -> dict[str, str]:
-    """Return the `.env` of the current folder, else of the project; empty values count as not given."""
-    for folder in (Path.cwd(), root):
-        if (folder / ".env").is_file():
-            return {name: value for name, value in dotenv_values(folder / ".env").items() if value}
-    return {}
+    """Return the `.env` of the project, and over it that of the current folder."""
+    return {**_dotenv_of(root), **_dotenv_of(Path.cwd())}
+
+
+def _dotenv_of(folder: Path) -> dict[str, str]:
+    """Return the values of a folder's `.env`; what names a path is seen from this folder."""
+    file = folder / ".env"
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{file} can't be read: {reason}", hint="Check the file and its permissions.") from error
+    values = _given(dotenv_values(stream=io.StringIO(text)))
+    for name in {"DATA_DIR", "PIPELINE_CONFIG"} & values.keys():
+        values[name] = str(folder / _path(values[name]))
+    return values
+
+
+def _given(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the variables that have a value, without the blanks and line ends that copying brings along."""
+    return {name: value.strip() for name, value in values.items() if value and value.strip()}
 
 
 def _overlay(tree: dict[str, Any], env: Mapping[str, str]) -> dict[tuple[str, ...], str]:
@@ -148,10 +217,11 @@ def _overlay(tree: dict[str, Any], env: Mapping[str, str]) -> dict[tuple[str, ..
 
 def _put(tree: dict[str, Any], key: tuple[str, ...], value: object) -> None:
     for name in key[:-1]:
-        inner = tree.setdefault(name, {})
-        if not isinstance(inner, dict):
+        if tree.get(name) is None:
+            tree[name] = {}
+        if not isinstance(tree[name], dict):
             return  # the file has something else where a section belongs: the check says so
-        tree = inner
+        tree = tree[name]
     tree[key[-1]] = value
 
 
@@ -167,7 +237,7 @@ def _secrets_in_file(tree: dict[str, Any]) -> Iterator[str]:
 
 def _data_folder(settings: FileSettings, path: Path | None, origins: Mapping[tuple[str, ...], str], root: Path) -> Path:
     """Return the data folder: a relative one is seen from where it was written down."""
-    folder = Path(settings.data.directory).expanduser()
+    folder = _path(settings.data.directory)
     if ("data", "directory") in origins:
         return Path.cwd() / folder
     written = path is not None and "directory" in settings.data.model_fields_set
@@ -180,24 +250,43 @@ def _check(
     try:
         return [], FileSettings.model_validate(tree)
     except ValidationError as error:
-        problems = [_problem(detail, lines, origins) for detail in error.errors(include_url=False)]
-        return sorted(set(problems), key=problems.index), FileSettings()
+        problems = (_problem(detail, lines, origins) for detail in error.errors(include_url=False))
+        return list(dict.fromkeys(problems)), FileSettings()
 
 
 def _problem(detail: Any, lines: Mapping[Path_, int], origins: Mapping[tuple[str, ...], str]) -> str:
     """Return one line: where, what was found, what is allowed."""
     path: Path_ = tuple(detail["loc"])
-    name = ".".join(str(part) for part in path)
+    name = _name(path, lines)
     where = next((origin for key, origin in origins.items() if path[: len(key)] == key), None)
     if where is None:
         line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
         where = f"line {line}" if line else "settings"
     if detail["type"] == "extra_forbidden":
         return f"{where}: unknown key `{name}`{_nearest(path)}"
+    if detail["type"] == "model_type":  # its value may be a secret that stands a level too high
+        return f"{where}: `{name}` must be a section with keys such as `{known_keys(path)[0]}:`"
     message = str(detail["msg"]).removeprefix("Value error, ")
-    secret = any(path[: len(key)] == key for key in SECRETS)
-    found = "" if secret or detail["type"] == "missing" else f" is {detail['input']!r}"
+    verb = "has" if isinstance(path[-1], int) else "is"
+    found = "" if path in SECRETS else f" {verb} {_shown(detail['input'])}"
     return f"{where}: `{name}`{found}: {message[:1].lower()}{message[1:]}"
+
+
+def _name(path: Path_, lines: Mapping[Path_, int]) -> str:
+    """Return a setting's name as the file has it: list items have none, nor has the unit that stands for any."""
+    parts = (
+        part
+        for end, part in enumerate(path, start=1)
+        if isinstance(part, str) and (part != ANY_UNIT or path[:end] in lines)
+    )
+    return ".".join(parts)
+
+
+def _shown(value: object) -> str:
+    """Return a value as the file would have it, short, and without a password in an address."""
+    plain = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = re.sub(r"//[^/\s]*@", "//***@", plain)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
 
 
 def _nearest(path: Path_) -> str:
@@ -208,15 +297,15 @@ def _nearest(path: Path_) -> str:
 
 
 def known_keys(path: Path_) -> list[str]:
-    """Return the names allowed in the section at `path`, as they are written in the file."""
-    model: Any = FileSettings
+    """Return the names allowed in the section at `path`, as they are written in the file; none: not a section."""
+    section: Any = FileSettings
     for part in path:
-        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        candidates = [annotation, *get_args(annotation)]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if model is None:
+        field = section.model_fields.get(str(part))
+        section = field.annotation if field else None
+        if not (isinstance(section, type) and issubclass(section, Section)):
             return []
-    return [field.alias or name for name, field in model.model_fields.items()]
+    keys: list[str] = section.names()
+    return keys
 
 
 def _plural(count: int, noun: str) -> str:

@@ -8,25 +8,51 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, Strict, model_validator
 
 from openaq_pipeline import thresholds
 
 ANY_UNIT = "any"
 
-LocationId = Annotated[int, Strict(), Field(ge=1, le=2**31 - 1)]
+HUNDRED_YEARS_DAYS = 36_525
+"""As long as any span may be: dates have a first year, and a window may not begin in front of it."""
+
+
+def _no_selection(value: object) -> object:
+    """Turn away a selection such as `country: NP`, which is not an id yet."""
+    if isinstance(value, dict):
+        # pydantic takes a ValueError for a wrong setting, a TypeError for a bug
+        raise ValueError(  # noqa: TRY004
+            "selections come with a later release; list ids, such as [3459, 5506835]"
+        )
+    return value
+
+
+LocationId = Annotated[int, Strict(), Field(ge=1, le=2**31 - 1), BeforeValidator(_no_selection)]
 """OpenAQ's ids are 32-bit; a larger one makes its server answer 500 (OPENAQ section 1)."""
 
 PositiveInt = Annotated[int, Strict(), Field(gt=0)]
 PositiveNumber = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+Days = Annotated[int, Strict(), Field(gt=0, le=HUNDRED_YEARS_DAYS)]
+Hours = Annotated[float, Strict(), Field(gt=0, le=HUNDRED_YEARS_DAYS * 24)]
+HoursOrZero = Annotated[float, Strict(), Field(ge=0, le=HUNDRED_YEARS_DAYS * 24)]
+Text = Annotated[str, Field(min_length=1)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 
 def _by_unit(value: object) -> object:
     """Bring `pm25: X` (any unit) and `o3: {ppm: X}` to one form, a table by unit."""
     return value if isinstance(value, dict) else {ANY_UNIT: value}
+
+
+def _two(value: object) -> object:
+    """Let pass what looks like a range, so that its ends can be looked at."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("must be a list of two numbers, the lowest first, such as [0, 500]")
+    return value
 
 
 def _low_below_high(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -36,13 +62,30 @@ def _low_below_high(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 def _base_url(url: str) -> str:
-    parts = urlsplit(url.rstrip("/"))
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not parts.path.endswith("/v3"):
+    address = url.strip().rstrip("/")
+    parts = urlsplit(address)
+    plain = parts.path.endswith("/v3") and not (parts.query or parts.fragment or parts.username)
+    # `port` raises for one that is none.
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or not plain:
         raise ValueError("must be an http or https address that ends in /v3")
-    return url.rstrip("/")
+    return address
 
 
-Range = Annotated[tuple[Number, Number], AfterValidator(_low_below_high)]
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError("must be a time zone such as UTC or Asia/Kathmandu") from None
+    return name
+
+
+def _cron(line: str) -> str:
+    if len(line.split()) != 5:
+        raise ValueError("must have five fields: minute, hour, day of month, month, day of week")
+    return line
+
+
+Range = Annotated[tuple[Number, Number], BeforeValidator(_two), AfterValidator(_low_below_high)]
 RangeByUnit = Annotated[dict[str, Range], BeforeValidator(_by_unit)]
 LimitByUnit = Annotated[dict[str, PositiveNumber], BeforeValidator(_by_unit)]
 
@@ -52,14 +95,27 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the names allowed in this section, as they are written in the file."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_default(cls, section: object) -> object:
+        """Drop keys without a value: YAML reads a section whose every key is commented out as null."""
+        if isinstance(section, dict):
+            return {key: value for key, value in section.items() if value is not None or key not in cls.names()}
+        return {} if section is None else section
+
 
 class ScheduleSettings(Section):
     """When the daemon runs; cron times are in `timezone`."""
 
     mode: Literal["interval", "cron", "once"] = "interval"
-    interval_hours: PositiveNumber = 2
-    cron: str = "0 */2 * * *"
-    timezone: str = "UTC"
+    interval_hours: Hours = 2
+    cron: Annotated[str, AfterValidator(_cron)] = "0 */2 * * *"
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
 
 
 class ApiSettings(Section):
@@ -67,7 +123,7 @@ class ApiSettings(Section):
 
     base_url: Annotated[str, AfterValidator(_base_url)] = "https://api.openaq.org/v3"
     api_key: SecretStr | None = None
-    timeout_seconds: PositiveNumber = 30
+    timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=3600)] = 30
     requests_per_minute: PositiveInt = 60
     requests_per_hour: PositiveInt = 2000
     max_workers: Annotated[int, Strict(), Field(ge=1, le=32)] = 4
@@ -76,11 +132,11 @@ class ApiSettings(Section):
 class DataSettings(Section):
     """What is kept, where, and how far back each poll looks."""
 
-    directory: str = "data"
-    initial_days: PositiveInt = 30
-    lookback_hours: NotNegative = 24
-    sweep_hours: NotNegative = 72
-    live_days: PositiveInt = 35
+    directory: Text = "data"
+    initial_days: Days = 30
+    lookback_hours: HoursOrZero = 24
+    sweep_hours: HoursOrZero = 72
+    live_days: Days = 35
 
 
 class SeriesTests(Section):
@@ -91,8 +147,8 @@ class SeriesTests(Section):
     largest change per hour. The last two are in the parameter's unit. A parameter without an entry is not tested.
     """
 
-    neighbour_hours: PositiveNumber = thresholds.NEIGHBOUR_HOURS
-    flat_line_hours: dict[str, PositiveNumber] = Field(default_factory=lambda: dict(thresholds.FLAT_LINE_HOURS))
+    neighbour_hours: Hours = thresholds.NEIGHBOUR_HOURS
+    flat_line_hours: dict[str, Hours] = Field(default_factory=lambda: dict(thresholds.FLAT_LINE_HOURS))
     spike: dict[str, LimitByUnit] = Field(default_factory=lambda: dict(thresholds.SPIKE), validate_default=True)
     rate_of_change: dict[str, LimitByUnit] = Field(
         default_factory=lambda: dict(thresholds.RATE_OF_CHANGE), validate_default=True
@@ -136,14 +192,14 @@ class AlertSettings(Section):
     max_consecutive_failures: PositiveInt = 3
     min_quality_score: Annotated[float, Strict(), Field(ge=0, le=100)] = 90
     max_api_response_seconds: PositiveNumber = 60
-    stale_after_hours: PositiveNumber = 6
+    stale_after_hours: Hours = 6
 
 
 class MonitoringSettings(Section):
     """What is written down about the runs."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_file: str = "pipeline.log"
+    log_file: Text = "pipeline.log"
     alerts: AlertSettings = Field(default_factory=AlertSettings)
 
 
@@ -156,8 +212,6 @@ class SlackSettings(Section):
 
 class EmailSettings(Section):
     """Alerts by mail."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     enabled: bool = False
     sender: str = Field(default="", alias="from")
@@ -185,7 +239,7 @@ class WebSettings(Section):
     """The status page."""
 
     enabled: bool = True
-    host: str = "127.0.0.1"
+    host: Text = "127.0.0.1"
     port: Annotated[int, Strict(), Field(ge=1, le=65535)] = 8765
 
 
@@ -204,7 +258,7 @@ class StorageSettings(Section):
 class FileSettings(Section):
     """The whole of `config.yaml`."""
 
-    locations: list[LocationId] = Field(default_factory=list)
+    locations: Annotated[list[LocationId], BeforeValidator(_no_selection)] = Field(default_factory=list)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     data: DataSettings = Field(default_factory=DataSettings)

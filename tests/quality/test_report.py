@@ -121,7 +121,7 @@ def test_a_required_field_may_be_neither_null_nor_empty() -> None:
 
 
 def test_a_user_may_require_a_value() -> None:
-    strict = ValidationSettings(required_fields=["value"])
+    strict = ValidationSettings(required_fields=("value",))
     assert check([row(None)], strict).broken
     assert not check([row(0)], strict).broken
 

@@ -7,8 +7,9 @@ copied as bytes and never decoded, so a run costs by what is new and not by what
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -139,7 +140,10 @@ class LocationFiles:
 
 
 class _Mapped:
-    """A file's bytes without reading it: a memory map, or an empty string where there is no row."""
+    """A file's bytes without reading it: a memory map, or an empty string where there is no row.
+
+    Entering it raises `msgspec.DecodeError` for a file without a byte, which is none of ours.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -153,8 +157,8 @@ class _Mapped:
             return b""
         except OSError as error:
             raise storage_error(error, self._path) from error
-        except ValueError:  # an empty file can't be mapped
-            raise _damaged(self._path) from None
+        except ValueError as error:
+            raise msgspec.DecodeError("an empty file can't be mapped") from error
         return b"" if self._map[: len(EMPTY) + 1] == EMPTY else self._map
 
     def __exit__(self, *_: object) -> None:
@@ -174,7 +178,7 @@ def _cut(view: mmap.mmap | bytes, since: datetime) -> _Cut:
     """Find by bisection where the rows from `since` on begin; raises one of `UNREADABLE` for a file not in our form."""
     if not len(view):
         return _Cut(0, 0, 0)
-    if view[: len(HEAD)] != HEAD or view[-len(TAIL) :] != TAIL:
+    if len(view) < len(HEAD) + len(TAIL) or view[: len(HEAD)] != HEAD or view[-len(TAIL) :] != TAIL:
         raise msgspec.DecodeError("not in our form")
     end = len(view) - len(TAIL)
     low, high = len(HEAD), end + 1
@@ -209,6 +213,12 @@ def _mended(path: Path, place: Path | None, kept: int, lost: int) -> str:
 
 
 def _damaged(path: Path) -> StorageError:
+    """Return the error for a file that is not as `inspect` found it, and see to it that the next look is a close one.
+
+    Bits can rot under an unchanged time of change; a new one keeps `inspect` from trusting its mark.
+    """
+    with suppress(OSError):
+        os.utime(path)
     return StorageError(
         f"{path} is damaged", hint="The next run sets it aside, keeps every row it can read and goes on."
     )
