@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import requests
-from tests.simulator.recorded_world import RECORDINGS, RecordedWorld, Recording, read_recordings
 
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.clock import Clock
 from openaq_pipeline.simulator.server import Running, running
+from tests.simulator.recorded_world import RECORDINGS, RecordedWorld, Recording, read_recordings
 
 ALL = read_recordings()
 

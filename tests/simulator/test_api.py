@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import requests
-from tests.simulator.asking import KEY, control, get, rows, stamps
-from tests.simulator.conftest import NOON
 
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.clock import Clock
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds import named
 from openaq_pipeline.simulator.worlds import quirks as q
+from tests.simulator.asking import KEY, control, get, rows, stamps
+from tests.simulator.conftest import NOON
 
 PLAIN = q.PLAIN * 10 + 1
 HOUR = {"datetime_from": "2026-03-18T10:00:00Z", "datetime_to": "2026-03-18T11:00:00Z"}

@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.simulator.asking import get
-from tests.simulator.conftest import NOON
 
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.simulator.app import Options
@@ -14,6 +12,8 @@ from openaq_pipeline.simulator.clock import Clock, to_us
 from openaq_pipeline.simulator.server import running
 from openaq_pipeline.simulator.worlds import named
 from openaq_pipeline.simulator.worlds.model import DAY_US, HOUR_US
+from tests.simulator.asking import get
+from tests.simulator.conftest import NOON
 
 NOW_US = to_us(NOON)
 GUADALAJARA = Path(__file__).parents[3] / "shared" / "data" / "guadalajara"

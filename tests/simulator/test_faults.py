@@ -5,11 +5,11 @@ import time
 
 import pytest
 import requests
-from tests.simulator.asking import KEY, control, get
 
 from openaq_pipeline.simulator.faults import Faults
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import quirks as q
+from tests.simulator.asking import KEY, control, get
 
 SERIES = f"/sensors/{q.PLAIN * 10 + 1}/measurements"
 COMPLETE = {"limit": 20, "datetime_from": "2026-03-10T00:00:00Z"}

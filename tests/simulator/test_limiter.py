@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from tests.simulator.asking import get
-from tests.simulator.conftest import NOON
-
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.clock import Clock
 from openaq_pipeline.simulator.limiter import Limiter
 from openaq_pipeline.simulator.server import running
 from openaq_pipeline.simulator.worlds import named
+from tests.simulator.asking import get
+from tests.simulator.conftest import NOON
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

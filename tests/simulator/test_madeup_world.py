@@ -3,8 +3,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.simulator.asking import control, get, rows, stamps
-from tests.simulator.conftest import NOON
 
 from openaq_pipeline.simulator.clock import to_us
 from openaq_pipeline.simulator.server import Running
@@ -13,6 +11,8 @@ from openaq_pipeline.simulator.worlds import quirks as q
 from openaq_pipeline.simulator.worlds.base import World
 from openaq_pipeline.simulator.worlds.demo import SITES
 from openaq_pipeline.simulator.worlds.model import DAY_US, HOUR_US, Row
+from tests.simulator.asking import control, get, rows, stamps
+from tests.simulator.conftest import NOON
 
 NOW_US = to_us(NOON)
 

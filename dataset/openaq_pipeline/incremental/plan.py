@@ -28,13 +28,14 @@ def plan_window(
 ) -> Window | None:
     """Return the window (watermark - look-back, now] of one sensor; None: nothing to ask (parked, or clock behind).
 
-    A sensor without a watermark starts `initial` ago. Once a day the look-back is the wider of `lookback` and
-    `sweep`, for rows that came later than usual. Bounds are whole seconds, as OpenAQ's are.
+    A sensor without a watermark starts `initial` ago, or further back if it was read since and was still silent then.
+    Once a day the look-back is the wider of `lookback` and `sweep`, for rows that came later than usual. Bounds are
+    whole seconds, as OpenAQ's are.
     """
     if is_parked(state, now):
         return None
     if state.watermark is None:
-        start = now - initial
+        start = now - initial if state.swept is None else min(now - initial, state.swept - lookback)
     else:
         back = max(lookback, sweep) if is_sweep_due(state, now) else lookback
         start = min(state.watermark, now) - back
@@ -51,5 +52,5 @@ def minutes_for(requests: int, *, per_minute: int, per_hour: int) -> float:
     """Return how many minutes so many requests take at least, on an unused budget: full minutes and hours are waits."""
     if requests <= 0:
         return 0.0
-    full_hours, rest = divmod(requests - 1, per_hour)
+    full_hours, rest = divmod(requests - 1, min(per_hour, 60 * per_minute))
     return full_hours * 60.0 + rest // per_minute

@@ -15,8 +15,9 @@ LONGEST_PARKING = timedelta(hours=24)
 def advance(state: SensorState, reached: datetime | None, now: datetime) -> SensorState:
     """Return the state after rows up to `reached` were stored; None: the read gave nothing to stand on.
 
-    `reached` is the latest stored stamp in front of the first failed page. The watermark moves forward only, and
-    never past now: one row stamped in the future would hide every real row until then (OPENAQ section 3.4).
+    `reached` is the latest stored stamp in front of the first failed page. The watermark moves forward, but never past
+    now: one row stamped in the future would hide every real row until then (OPENAQ section 3.4). Where a clock set back
+    leaves it ahead, it comes back to now.
     """
     known = [stamp for stamp in (state.watermark, reached) if stamp is not None]
     return msgspec.structs.replace(state, watermark=min(max(known), now) if known else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from openaq_pipeline.errors import ItemMissing
+from openaq_pipeline.errors import ItemMissing, RetriableError
 from openaq_pipeline.model import Location, Page, Window
 from openaq_pipeline.openaq import parse
 from openaq_pipeline.openaq.session import Client
@@ -22,14 +22,22 @@ class Api:
         self._clock = clock
 
     def location(self, location_id: int) -> Location:
-        """Return a location with its sensors; raises `ItemMissing` if OpenAQ does not know it."""
+        """Return a location with its sensors; raises `ItemMissing` if OpenAQ does not know it.
+
+        Raises `RetriableError` for an answer about another one: its sensors would be stored under a wrong name.
+        """
         found = parse.location(self._client.get(f"/locations/{location_id}"), self._clock())
         if found is None:
             raise ItemMissing(f"OpenAQ does not know location {location_id}")
+        if found.id != location_id:
+            raise RetriableError(f"Asked for location {location_id}, OpenAQ answered with location {found.id}")
         return found
 
     def measurements(self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None) -> Page:
-        """Return the oldest `PAGE_LIMIT` measurements of a sensor in a window; `attempts` None: the usual number.
+        """Return the oldest `PAGE_LIMIT` measurements of a sensor in a window.
+
+        `attempts` is how often a 500 is asked again, see `Client.get`; None: the usual number.
+
 
         Always page 1: a late row would shift the pages behind it (OPENAQ section 3.2).
         """

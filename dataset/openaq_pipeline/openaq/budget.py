@@ -12,17 +12,19 @@ age is never overestimated, so after a reboot the budget may wait too long (an h
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+from filelock import FileLock
 
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import set_aside
@@ -35,6 +37,9 @@ HOUR_SECONDS = 3601.0
 RESET_WHEN_UNKNOWN_SECONDS = 60.0
 MAX_RESET_SECONDS = 3600.0
 
+BUSY_SECONDS = 30.0
+"""A process holds the ledger for less than a millisecond at a time: a longer wait means that something hangs."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS requests_at ON requests (at);
@@ -42,7 +47,7 @@ CREATE TABLE IF NOT EXISTS server (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     blocked_until REAL NOT NULL,    -- monotonic; no request before it
     blocked_at REAL NOT NULL,       -- monotonic; when that was learnt
-    limit_per_minute INTEGER,       -- the last x-ratelimit-limit, NULL: never seen
+    limit_per_minute INTEGER,       -- the last x-ratelimit-limit below the user's own, NULL: never seen
     limit_seen_at REAL NOT NULL
 );
 INSERT OR IGNORE INTO server VALUES (1, 0, 0, NULL, 0);
@@ -74,6 +79,7 @@ class Budget:
         self._per_hour = per_hour
         self._sleep = sleep
         self._clock = clock
+        self._path = path
         self._guard = threading.Lock()
         self._database = _open(path)
 
@@ -81,7 +87,8 @@ class Budget:
         """Wait until one more request may leave, count it, and return the seconds waited.
 
         Call it right before each request leaves, repeated ones too: the server counts failures. Whatever `sleep`
-        raises (a stop) passes through, and nothing has been counted then.
+        raises (a stop) passes through, and nothing has been counted then. Raises `StorageError` when the ledger can't
+        be written: without a count no request may leave.
         """
         waited = 0.0
         while (wait := self._try()) > 0:
@@ -99,12 +106,13 @@ class Budget:
         remaining = _number(headers.get("x-ratelimit-remaining"))
         reset = _number(headers.get("x-ratelimit-reset"))
         exhausted = refused or (remaining is not None and remaining <= 0)
-        lowered = limit is not None and 0 < limit < self._per_minute
+        lowered = limit is not None and 1 <= limit < self._per_minute
         if not exhausted and not lowered:
             return 0.0
         wait = RESET_WHEN_UNKNOWN_SECONDS if reset is None else min(max(reset, 1.0), MAX_RESET_SECONDS)
-        with self._guard, self._database as database:
+        with self._transaction() as database:
             now = self._clock()
+            self._forget(now)
             if lowered and limit is not None:
                 database.execute("UPDATE server SET limit_per_minute=?, limit_seen_at=?", (int(limit), now))
             if exhausted:
@@ -115,7 +123,7 @@ class Budget:
 
     def use(self) -> BudgetUse:
         """Return how much of the budget the last minute and hour took, on all processes together."""
-        with self._guard:
+        with self._guard, _explained(self._path):
             now = self._clock()
             minute, hour = self._counts(now)
             return BudgetUse(minute, hour, self._minute_limit(now), self._per_hour)
@@ -127,19 +135,25 @@ class Budget:
 
     def _try(self) -> float:
         """Count one request and return 0, or return how long to wait before trying again."""
-        with self._guard:
+        with self._transaction() as database:
+            now = self._clock()
+            wait = self._wait(now)
+            if wait <= 0:
+                database.execute("INSERT INTO requests VALUES (?)", (now,))
+        return wait
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give the ledger to this thread of this process alone, and write all or nothing of what it does."""
+        with self._guard, _explained(self._path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                now = self._clock()
-                wait = self._wait(now)
-                if wait <= 0:
-                    self._database.execute("INSERT INTO requests VALUES (?)", (now,))
+                yield self._database
                 self._database.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
-            return wait
 
     def _wait(self, now: float) -> float:
         self._forget(now)
@@ -158,11 +172,12 @@ class Budget:
             "UPDATE server SET blocked_until=? + max(0, blocked_until - blocked_at), blocked_at=? WHERE blocked_at > ?",
             (now, now, now),
         )
+        self._database.execute("UPDATE server SET limit_seen_at=? WHERE limit_seen_at > ?", (now, now))
 
     def _minute_limit(self, now: float) -> int:
         """Return the lower of the user's limit and the one the server named within the last hour."""
         limit, seen = self._database.execute("SELECT limit_per_minute, limit_seen_at FROM server").fetchone()
-        current = limit is not None and 0 <= now - seen < HOUR_SECONDS
+        current = limit is not None and now - seen < HOUR_SECONDS
         return min(self._per_minute, limit) if current else self._per_minute
 
     def _until_free(self, now: float, span_seconds: float, limit: int) -> float:
@@ -187,42 +202,86 @@ def ledger_path(api_key: str, base_url: str, data_dir: Path, environ: Mapping[st
     It lies where every data folder of this user sees it, `$XDG_STATE_HOME` (unset: `~/.local/state`, as the XDG
     base directory specification has it); where that can't be written, in the data folder.
     """
-    name = hashlib.sha256(f"{api_key}\n{urlsplit(base_url).netloc}".encode()).hexdigest()[:16]
-    state_home = environ.get("XDG_STATE_HOME") or (f"{environ['HOME']}/.local/state" if environ.get("HOME") else "")
-    if state_home:
-        folder = Path(state_home) / "openaq-pipeline"
-        with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK | os.X_OK):
-                return folder / f"budget-{name}.sqlite"
-    return data_dir / f"budget-{name}.sqlite"
+    name = hashlib.sha256(f"{api_key}\n{_server(base_url)}".encode()).hexdigest()[:16]
+    state_home = _state_home(environ)
+    shared = state_home / "openaq-pipeline" if state_home else None
+    return (shared if shared and _is_writable(shared) else data_dir) / f"budget-{name}.sqlite"
+
+
+def _state_home(environ: Mapping[str, str]) -> Path | None:
+    """Return where this user's programs keep their state; None if nothing says so. Relative paths do not count."""
+    given, home = Path(environ.get("XDG_STATE_HOME", "")), Path(environ.get("HOME", ""))
+    found = given if given.is_absolute() else home / ".local" / "state"
+    return found if found.is_absolute() else None
+
+
+def _server(base_url: str) -> str:
+    """Return whom a base URL asks, the same for every spelling of it; the usual ports go without saying."""
+    parts = urlsplit(base_url)
+    return f"{parts.hostname}:{parts.port}" if parts.port not in {None, 80, 443} else f"{parts.hostname}"
+
+
+def _is_writable(folder: Path) -> bool:
+    """Create a folder if need be, and say whether files can be made in it."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.access(folder, os.W_OK | os.X_OK)
+    return False
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open the ledger; a damaged one is set aside, because a lost log of requests is better than no run."""
+    """Open the ledger; a damaged one is set aside, because a lost log of requests is better than no run.
+
+    One process after the other: SQLite refuses a second one while the first makes the file, and two that met the
+    same damage would set aside each other's new ledger.
+    """
+    with _explained(path), FileLock(path.with_name(f".{path.name}.lock"), timeout=BUSY_SECONDS):
+        try:
+            return _connect(path)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            set_aside(path, datetime.now(UTC))
+            return _connect(path)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite or the file system refuses into a `StorageError`."""
     try:
-        return _connect(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) or not path.exists():
-            raise StorageError(
-                f"The request ledger {path} can't be opened: {error}",
-                hint="Check the folder's permissions and space.",
-            ) from error
-        set_aside(path, datetime.now(UTC))
-        return _connect(path)
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StorageError(
+            f"The request ledger {path} can't be used: {error}",
+            hint="Check the folder's permissions and space; without the ledger no request may leave.",
+        ) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=NORMAL")
-    database.executescript(_SCHEMA)
+    """Open the file and make sure that it is whole; raises what `sqlite3` has to say."""
+    database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")  # a reboot can be quicker than the minute that counts
+        database.executescript(_SCHEMA)
+        _check(database)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
+def _check(database: sqlite3.Connection) -> None:
+    """Raise `DatabaseError` if a page of the file is damaged: SQLite itself looks only at those it happens to read."""
+    (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
 def _number(text: str | None) -> float | None:
-    """Return a header's number; None if it is absent or no number."""
+    """Return a header's number; None if it is absent or no finite number."""
     try:
-        return float(text) if text is not None else None
+        number = float(text) if text is not None else math.nan
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

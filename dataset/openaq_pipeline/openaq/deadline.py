@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -71,10 +72,31 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+_POOLS = {"http": _Pool, "https": _SecurePool}
+
+
 class DeadlineAdapter(HTTPAdapter):
-    """An adapter for a `requests.Session` whose answers obey `start`; it never retries and never redirects."""
+    """An adapter for a `requests.Session` whose answers obey `start`, also those that come through a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make a pool manager whose connections read by the deadline."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Return the pool manager of a proxy, reading by the deadline too; SOCKS has connections of its own kind."""
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class PlainSession(requests.Session):
+    """A session that leaves redirects alone.
+
+    Even with `allow_redirects=False` a plain session reads a redirect's whole body, past any size cap, and looks at
+    where it leads.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return None: no answer leads anywhere."""

@@ -126,9 +126,9 @@ def location(body: bytes, now: datetime) -> Location | None:
     """Return the location of a `/v3/locations/{id}` answer, as known `now`; None when the list is empty."""
     try:
         found = _decode(_locations.decode, body).results
-    except msgspec.ValidationError as error:
+        return _to_location(found[0], now) if found else None
+    except (msgspec.ValidationError, OverflowError) as error:
         raise RetriableError(f"OpenAQ described a location in a way this program can't read: {error}") from error
-    return _to_location(found[0], now) if found else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -138,7 +138,7 @@ def interval_seconds(text: str | None) -> int | None:
     return int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3]) if match else None
 
 
-def _decode(decode: Callable[[bytes], T], body: bytes) -> T:
+def _decode(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Raw) -> T:
     """Return the decoded body; broken JSON is a broken transfer, a broken schema is for the caller to judge."""
     try:
         return decode(body)
@@ -150,7 +150,6 @@ def _decode(decode: Callable[[bytes], T], body: bytes) -> T:
 
 def _measurement(row: _Row, location_id: int, sensors_id: int, now: datetime) -> Measurement:
     moment = row.period.datetimeTo
-    stamp = moment.utc if moment.utc.tzinfo is UTC else moment.utc.astimezone(UTC)
     return Measurement(
         location_id,
         sensors_id,
@@ -158,7 +157,7 @@ def _measurement(row: _Row, location_id: int, sensors_id: int, now: datetime) ->
         sys.intern(row.parameter.name),  # one string for a million rows
         sys.intern(row.parameter.units),
         row.value,
-        stamp,
+        _utc(moment),
         moment.local,
         interval_seconds(row.period.interval),
         row.flagInfo.hasFlags if row.flagInfo else None,
@@ -166,6 +165,11 @@ def _measurement(row: _Row, location_id: int, sensors_id: int, now: datetime) ->
         "api",
         now,
     )
+
+
+def _utc(moment: _Moment) -> datetime:
+    """Return a moment in UTC; raises `OverflowError` at the ends of the calendar."""
+    return moment.utc if moment.utc.tzinfo is UTC else moment.utc.astimezone(UTC)
 
 
 def _row_by_row(body: bytes, location_id: int, sensors_id: int, now: datetime) -> Page:
@@ -178,7 +182,7 @@ def _row_by_row(body: bytes, location_id: int, sensors_id: int, now: datetime) -
     rejects: list[Reject] = []
     for raw in raws:
         try:
-            rows.append(_measurement(_row.decode(raw), location_id, sensors_id, now))
+            rows.append(_measurement(_decode(_row.decode, raw), location_id, sensors_id, now))
         except (msgspec.ValidationError, OverflowError) as error:
             text = bytes(raw).decode(errors="backslashreplace")
             rejects.append(Reject(location_id, sensors_id, str(error), text, now))
@@ -202,8 +206,8 @@ def _to_location(found: _Location, now: datetime) -> Location:
         is_monitor=found.isMonitor,
         licenses=tuple(map(_to_license, found.licenses or ())),
         sensors=tuple(sorted(map(_to_sensor, found.sensors), key=lambda sensor: sensor.id)),
-        datetime_first=found.datetimeFirst.utc if found.datetimeFirst else None,
-        datetime_last=found.datetimeLast.utc if found.datetimeLast else None,
+        datetime_first=_utc(found.datetimeFirst) if found.datetimeFirst else None,
+        datetime_last=_utc(found.datetimeLast) if found.datetimeLast else None,
         fetched=now,
     )
 

@@ -13,7 +13,7 @@ import tenacity
 import urllib3
 from urllib3.util import Timeout
 
-from openaq_pipeline.errors import FatalError, RetriableError, Unreachable
+from openaq_pipeline.errors import FatalError, RetriableError, ServerFault, Unreachable
 from openaq_pipeline.openaq import deadline
 from openaq_pipeline.openaq.answers import Answer, error_of
 from openaq_pipeline.openaq.budget import Budget
@@ -69,13 +69,13 @@ class Client:
     def get(self, path: str, params: Mapping[str, str | int] | None = None, *, attempts: int = ATTEMPTS) -> bytes:
         """Return the JSON body of a good answer.
 
-        Raises `FatalError`, `ItemMissing` or `WindowTooLarge` at once; `ServerFault`, `Unreachable` or another
-        `RetriableError` after `attempts` tries with exponential back-off and jitter between them. Whatever
-        `checkpoint` raises (a stop) comes before a request leaves.
+        Raises `FatalError`, `ItemMissing` or `WindowTooLarge` at once, `ServerFault` after `attempts` tries, and
+        `Unreachable` or another `RetriableError`, which say nothing of the question, after `ATTEMPTS`; between them is
+        an exponential back-off with jitter. Whatever `checkpoint` raises (a stop) comes before a request leaves.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(RetriableError),
-            stop=tenacity.stop_after_attempt(attempts),
+            stop=lambda state: state.attempt_number >= (attempts if _is_fault(state) else ATTEMPTS),
             wait=self._wait,
             sleep=self._sleep,
             reraise=True,
@@ -83,17 +83,16 @@ class Client:
         if self._unreachable_in_a_row >= OUTAGE_AFTER:
             raise Unreachable(f"No connection to {self._host}; given up for this run", hint=NETWORK_HINT)
         try:
-            body = retrying(self._get_once, path, params)
+            return retrying(self._get_once, path, params)
         except Unreachable:
-            self._unreachable_in_a_row += 1
+            with self._guard:
+                self._unreachable_in_a_row += 1
             raise
-        self._unreachable_in_a_row = 0
-        return body
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        """Return the back-off before the next try: full jitter over a doubling span, or longer if the server says so.
+        """Return the back-off before the next try: half to all of a span that doubles, or longer if the server says so.
 
-        After M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
+        "Equal jitter" in M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
         """
         error = state.outcome.exception() if state.outcome else None
         span = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0**state.attempt_number)
@@ -104,13 +103,10 @@ class Client:
         self._checkpoint()
         self._budget.acquire()
         self._checkpoint()  # the wait for the budget may have been long
-        started = time.monotonic()
         with self._guard:
             self.requests_sent += 1
-        try:
-            answer = self._fetch(path, params, started)
-        finally:
-            self._note(time.monotonic() - started)
+        answer = self._fetch(path, params)
+        self._note(answer)
         wait = self._budget.observe(answer.headers, refused=answer.status == 429)
         error = error_of(answer, path)
         if error is None:
@@ -119,8 +115,9 @@ class Client:
             error.retry_after_seconds = wait
         raise error
 
-    def _fetch(self, path: str, params: Mapping[str, str | int] | None, started: float) -> Answer:
+    def _fetch(self, path: str, params: Mapping[str, str | int] | None) -> Answer:
         """Return whatever the server answers; raises `Unreachable` when no whole answer came in time."""
+        started = time.monotonic()
         deadline.start(2 * self._timeout_seconds, self._timeout_seconds)
         try:
             with self._session().get(
@@ -131,6 +128,8 @@ class Client:
                 stream=True,
             ) as response:
                 body = self._read(response.raw)
+                if response.status_code != 200:  # what is quoted in errors and logs must not hold the key
+                    body = body.replace(self._api_key.encode(), b"(key)")
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, headers, body, time.monotonic() - started)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -151,26 +150,37 @@ class Client:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
+            session = self._local.session = deadline.PlainSession()
             session.headers.update({"X-API-Key": self._api_key, "Accept": "application/json", "User-Agent": AGENT})
             adapter = deadline.DeadlineAdapter(max_retries=0, pool_connections=1, pool_maxsize=1)
             session.mount("http://", adapter)
             session.mount("https://", adapter)
         return session
 
-    def _note(self, seconds: float) -> None:
+    def _note(self, answer: Answer) -> None:
+        """Take in that the server is there, and how long it took."""
         with self._guard:
-            self.slowest_seconds = max(seconds, self.slowest_seconds or 0.0)
+            self._unreachable_in_a_row = 0
+            self.slowest_seconds = max(answer.elapsed_seconds, self.slowest_seconds or 0.0)
 
 
 AGENT = "openaq-pipeline/0.1"
 
 
 def require_key(api_key: str | None) -> str:
-    """Return the key; raises `FatalError` for one that no HTTP header can carry. Its format is not checked."""
-    if api_key and api_key.isascii() and api_key.isprintable():
-        return api_key
+    """Return the key without blanks around it; raises `FatalError` for one that no HTTP header can carry.
+
+    Its format is not checked.
+    """
+    key = (api_key or "").strip()
+    if key and key.isascii() and key.isprintable():
+        return key
     raise FatalError("OPENAQ_API_KEY holds characters that no HTTP header may hold", hint="Copy the key once more.")
+
+
+def _is_fault(state: tenacity.RetryCallState) -> bool:
+    """Say whether the last try ended with a 500."""
+    return state.outcome is not None and isinstance(state.outcome.exception(), ServerFault)
 
 
 def _kind(error: BaseException) -> str:

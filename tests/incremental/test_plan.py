@@ -1,0 +1,178 @@
+"""Which windows are asked for: never a gap, never beyond now, and what a run will cost."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openaq_pipeline.incremental import plan, watermark
+from openaq_pipeline.model import SensorState, Window
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+moments = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+spans = st.timedeltas(timedelta(0), timedelta(days=10))
+
+
+def window(
+    state: SensorState,
+    now: datetime = NOW,
+    *,
+    initial: timedelta = 30 * DAY,
+    lookback: timedelta = DAY,
+    sweep: timedelta = 3 * DAY,
+) -> Window | None:
+    return plan.plan_window(state, now, initial=initial, lookback=lookback, sweep=sweep)
+
+
+def test_a_new_sensor_is_asked_for_the_initial_span() -> None:
+    assert window(SensorState()) == Window(NOW - 30 * DAY, NOW)
+
+
+def test_a_known_sensor_is_asked_from_its_watermark_less_the_look_back() -> None:
+    state = SensorState(watermark=NOW - 5 * HOUR, swept=NOW - HOUR)
+    assert window(state) == Window(NOW - 5 * HOUR - DAY, NOW)
+
+
+def test_once_a_day_the_look_back_is_the_wide_one() -> None:
+    state = SensorState(watermark=NOW - HOUR, swept=NOW - DAY)
+    assert window(state) == Window(NOW - HOUR - 3 * DAY, NOW)
+
+
+def test_a_sweep_that_is_narrower_than_the_look_back_narrows_nothing() -> None:
+    state = SensorState(watermark=NOW - HOUR)
+    assert window(state, lookback=3 * DAY, sweep=DAY) == Window(NOW - HOUR - 3 * DAY, NOW)
+
+
+def test_a_sensor_that_was_silent_when_last_read_is_asked_from_then_on_however_long_ago() -> None:
+    # The daemon was off for 40 days: 30 of them would leave a gap of ten.
+    state = SensorState(swept=NOW - 40 * DAY)
+    assert window(state) == Window(NOW - 41 * DAY, NOW)
+
+
+def test_a_sensor_silent_until_yesterday_is_asked_for_the_initial_span() -> None:
+    assert window(SensorState(swept=NOW - DAY), initial=30 * DAY) == Window(NOW - 30 * DAY, NOW)
+
+
+@pytest.mark.parametrize("until", [NOW + HOUR, NOW + timedelta(microseconds=1)])
+def test_a_parked_sensor_is_asked_nothing(until: datetime) -> None:
+    assert window(SensorState(watermark=NOW - DAY, parked_until=until)) is None
+
+
+@pytest.mark.parametrize("until", [NOW, NOW - HOUR])
+def test_a_sensor_whose_probe_is_due_is_asked_all_that_was_missed(until: datetime) -> None:
+    state = SensorState(watermark=NOW - 9 * DAY, parked_until=until, swept=NOW)
+    assert window(state) == Window(NOW - 10 * DAY, NOW)
+
+
+def test_nothing_is_asked_when_there_is_no_time_to_ask_for() -> None:
+    state = SensorState(watermark=NOW + HOUR, swept=NOW)
+    assert window(state, lookback=timedelta(0)) is None
+
+
+def test_a_clock_set_back_still_looks_back_from_now() -> None:
+    state = SensorState(watermark=NOW + 900 * DAY, swept=NOW)
+    assert window(state) == Window(NOW - DAY, NOW)
+
+
+@pytest.mark.parametrize(
+    ("swept", "due"),
+    [
+        (None, True),
+        (NOW, False),
+        (NOW - DAY + timedelta(seconds=1), False),
+        (NOW - DAY, True),
+        (NOW - 900 * DAY, True),
+        (NOW + timedelta(seconds=1), True),  # the clock was set back
+    ],
+)
+def test_a_sweep_is_due_daily(swept: datetime | None, due: bool) -> None:
+    assert plan.is_sweep_due(SensorState(swept=swept), NOW) == due
+
+
+@given(
+    st.builds(SensorState, watermark=st.none() | moments, swept=st.none() | moments, parked_until=st.none() | moments),
+    moments,
+    spans,
+    spans,
+)
+def test_a_window_ends_now_and_is_in_whole_seconds(
+    state: SensorState, now: datetime, lookback: timedelta, sweep: timedelta
+) -> None:
+    found = window(state, now, lookback=lookback, sweep=sweep)
+    if found is None:
+        assert plan.is_parked(state, now) or lookback < timedelta(seconds=1)
+        return
+    assert found.start.microsecond == found.end.microsecond == 0
+    assert timedelta(0) <= now - found.end < timedelta(seconds=1)
+    assert found.length > timedelta(0)
+    if state.watermark is not None:
+        assert found.start <= min(state.watermark, now) - lookback
+
+
+# One life of a sensor: how long until the next run, whether it answers, how old its newest row is (None: no rows).
+lives = st.lists(
+    st.tuples(
+        st.timedeltas(timedelta(seconds=1), timedelta(days=60)),
+        st.booleans(),
+        st.none() | st.timedeltas(timedelta(0), timedelta(days=5)),
+    ),
+    min_size=2,
+    max_size=12,
+)
+
+
+@given(lives, spans, spans)
+def test_the_windows_that_were_read_leave_no_gap_whatever_fails_in_between(
+    life: list[tuple[timedelta, bool, timedelta | None]], lookback: timedelta, sweep: timedelta
+) -> None:
+    state, now = SensorState(), NOW
+    read: list[Window] = []
+    for pause, answers, age in life:
+        now += pause
+        asked = window(state, now, lookback=lookback, sweep=sweep)
+        if asked is None:
+            continue
+        if not answers:
+            state = watermark.failed(state, "no", now, park=True)
+            continue
+        swept = state.watermark is None or plan.is_sweep_due(state, now)
+        newest = asked.end - age if age is not None and asked.end - age > asked.start else None
+        state = watermark.succeeded(watermark.advance(state, newest, now), now, swept=swept)
+        read.append(asked)
+        assert state.watermark is None or state.watermark <= now
+    assert all(later.start <= earlier.end for earlier, later in itertools.pairwise(read))
+
+
+@pytest.mark.parametrize(
+    ("hours", "requests"), [(1, 1), (24, 1), (720, 1), (999, 1), (1000, 2), (1999, 2), (24 * 365, 9)]
+)
+def test_a_window_costs_a_request_for_each_page_begun(hours: int, requests: int) -> None:
+    assert plan.requests_for([Window(NOW - hours * HOUR, NOW)]) == requests
+    assert plan.requests_for([Window(NOW - hours * HOUR, NOW)] * 3) == 3 * requests
+
+
+def test_no_windows_cost_nothing() -> None:
+    assert plan.requests_for([]) == 0
+    assert plan.minutes_for(0, per_minute=60, per_hour=2000) == 0
+
+
+def minutes_by_schedule(requests: int, per_minute: int, per_hour: int) -> float:
+    """Return the minute at which the last request leaves when each leaves as soon as it may."""
+    times: list[float] = []
+    for number in range(requests):
+        minute = times[number - per_minute] + 1 if number >= per_minute else 0.0
+        hour = times[number - per_hour] + 60 if number >= per_hour else 0.0
+        times.append(max(minute, hour))
+    return times[-1] if times else 0.0
+
+
+@given(st.integers(0, 500), st.integers(1, 30), st.integers(1, 300))
+def test_the_minutes_are_those_of_the_quickest_schedule(requests: int, per_minute: int, per_hour: int) -> None:
+    told = plan.minutes_for(requests, per_minute=per_minute, per_hour=per_hour)
+    assert told == minutes_by_schedule(requests, per_minute, per_hour)
