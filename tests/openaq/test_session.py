@@ -337,7 +337,7 @@ BROKEN = {
     "a missing last chunk": raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\ne\r\n" + GOOD + b"\r\n"),
     "a senseless chunk size": raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + GOOD),
     "what is not gzip": raw(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 14\r\n\r\n" + GOOD),
-    "two lengths": raw(HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + GOOD),
+    "two lengths": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n" + GOOD),
     "a thousand headers": raw(HEAD + b"".join(b"X-%d: 1\r\n" % n for n in range(1000)) + b"\r\n"),
     "an endless header": raw(HEAD + b"X: " + b"a" * 200_000 + b"\r\n\r\n"),
 }
