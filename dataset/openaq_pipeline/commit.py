@@ -17,7 +17,6 @@ from openaq_pipeline.model import Counts, FileMark, Key, Measurement, Reject
 from openaq_pipeline.ports import RejectStore, RowStore
 from openaq_pipeline.quality.rules import Judge
 
-
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
