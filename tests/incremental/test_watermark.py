@@ -84,7 +84,7 @@ def test_a_failure_keeps_the_watermark_and_the_sweep(state: SensorState, now: da
     for park in (True, False):
         after = watermark.failed(state, "no", now, park=park)
         assert (after.watermark, after.swept) == (state.watermark, state.swept)
-        assert (after.failures, after.last_error) == (state.failures + 1, "no")
+        assert (after.failures, after.last_error) == (state.failures + park, "no")
 
 
 def test_the_wait_of_a_parked_sensor_doubles_up_to_a_day() -> None:

@@ -38,9 +38,11 @@ def succeeded(state: SensorState, now: datetime, *, swept: bool) -> SensorState:
 
 
 def failed(state: SensorState, error: str, now: datetime, *, park: bool) -> SensorState:
-    """Return the state after a failed read; `park`: do not ask again before a wait that doubles up to a day."""
-    failures = state.failures + 1
-    wait = min(FIRST_PARKING * 2 ** min(failures - 1, 10), LONGEST_PARKING)
-    return msgspec.structs.replace(
-        state, failures=failures, last_error=error, parked_until=now + wait if park else state.parked_until
-    )
+    """Return the state after a failed read; `park`: do not ask again before a wait that doubles up to a day.
+
+    A failure that heals by itself (no network, OpenAQ busy) parks nothing and lengthens no later parking.
+    """
+    if not park:
+        return msgspec.structs.replace(state, last_error=error)
+    wait = min(FIRST_PARKING * 2 ** min(state.failures, 10), LONGEST_PARKING)
+    return msgspec.structs.replace(state, failures=state.failures + 1, last_error=error, parked_until=now + wait)
