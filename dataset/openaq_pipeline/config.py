@@ -27,9 +27,23 @@ ENVIRONMENT_KEYS: dict[str, tuple[str, ...]] = {
     "OPENAQ_BASE_URL": ("api", "base_url"),
     "DATA_DIR": ("data", "directory"),
     "LOG_LEVEL": ("monitoring", "log_level"),
+    "HEARTBEAT_URL": ("monitoring", "heartbeat_url"),
     "SLACK_WEBHOOK_URL": ("notifications", "slack", "webhook_url"),
+    "SMTP_HOST": ("notifications", "email", "host"),
+    "SMTP_PORT": ("notifications", "email", "port"),
+    "SMTP_USERNAME": ("notifications", "email", "username"),
+    "SMTP_PASSWORD": ("notifications", "email", "password"),
+    "WEBHOOK_URL": ("notifications", "webhook", "url"),
+    "WEBHOOK_SECRET": ("notifications", "webhook", "secret"),
 }
-SECRETS = (("api", "api_key"), ("notifications", "slack", "webhook_url"))
+SECRETS = (
+    ("api", "api_key"),
+    ("monitoring", "heartbeat_url"),
+    ("notifications", "slack", "webhook_url"),
+    ("notifications", "email", "password"),
+    ("notifications", "webhook", "url"),
+    ("notifications", "webhook", "secret"),
+)
 
 Path_ = tuple[str | int, ...]
 
@@ -210,9 +224,16 @@ def _overlay(tree: dict[str, Any], env: Mapping[str, str]) -> dict[tuple[str, ..
     origins: dict[tuple[str, ...], str] = {}
     for name, key in ENVIRONMENT_KEYS.items():
         if name in env:
-            _put(tree, key, env[name].upper() if name == "LOG_LEVEL" else env[name])
+            _put(tree, key, _typed(name, env[name]))
             origins[key] = name
     return origins
+
+
+def _typed(name: str, text: str) -> object:
+    """Return a variable's value as the file would have it; what is no number stays text, and the check says so."""
+    if name == "LOG_LEVEL":
+        return text.upper()
+    return int(text) if name == "SMTP_PORT" and text.isascii() and text.isdigit() else text
 
 
 def _put(tree: dict[str, Any], key: tuple[str, ...], value: object) -> None:

@@ -68,5 +68,13 @@ class LockHeld(PipelineError):
     """Another process works on this data folder (exit code 3)."""
 
 
+class DeliveryError(PipelineError):
+    """An alert could not be delivered. `permanent`: another try would fare alike (refused password, unknown address)."""
+
+    def __init__(self, message: str, *, permanent: bool, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.permanent = permanent
+
+
 class Stopped(PipelineError):
     """Somebody asked this process to stop: end in order and keep what is stored."""

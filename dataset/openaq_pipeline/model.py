@@ -13,6 +13,8 @@ import msgspec
 
 Source = Literal["api", "archive", "latest"]
 Outcome = Literal["ok", "partial", "failed"]
+Severity = Literal["info", "warning", "error", "critical"]
+Channel = Literal["slack", "email", "webhook"]
 SensorOutcome = Literal["ok", "parked", "failed", "skipped"]
 
 
@@ -305,3 +307,66 @@ class Finding(msgspec.Struct, frozen=True):
     count: int
     message: str
     hint: str = ""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """Something a person should know of while it lasts. `key` makes it one and the same (`failed_runs`, `silent:3459`)."""
+
+    key: str
+    severity: Severity
+    title: str
+    message: str
+    hint: str = ""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What is to be told: that a condition began, that it ended, or a test. `ended` is None while it lasts.
+
+    `id` names the notice for good, so that a receiver that gets it twice can tell.
+    """
+
+    id: str
+    kind: Literal["begun", "recovered", "test"]
+    condition: Condition
+    began: dt.datetime
+    ended: dt.datetime | None = None
+
+
+class ParkedSensor(msgspec.Struct, frozen=True):
+    """A sensor that is not asked for a while, and why."""
+
+    sensors_id: int
+    parameter: str | None
+    until: dt.datetime
+    error: str | None
+
+
+class LocationHealth(msgspec.Struct, frozen=True):
+    """How one location is. `latest` is its newest stored stamp, None if there is none; `age_seconds` how old that is.
+
+    `current`: the newest row is younger than `stale_after_hours`; `silent`: it is older, or there is none, although
+    the location is read; `failing`: the last try to read it failed, in part or as a whole; `unknown`: never read.
+    """
+
+    location_id: int
+    name: str | None
+    status: Literal["current", "silent", "failing", "unknown"]
+    latest: dt.datetime | None
+    age_seconds: float | None
+    last_successful_run: dt.datetime | None
+    sensors: int
+    parked: tuple[ParkedSensor, ...]
+    error: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How the whole is: `ok`, `degraded` (something is late, parked or fell short) or `down` (no run lately, or all fail).
+
+    `sentence` says it for people. `next_run` is None when nothing is scheduled.
+    """
+
+    status: Literal["ok", "degraded", "down"]
+    sentence: str
+    locations: tuple[LocationHealth, ...]
+    last_run: dt.datetime | None
+    next_run: dt.datetime | None

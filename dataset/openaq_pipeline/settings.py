@@ -187,12 +187,13 @@ class ValidationSettings(Section):
 
 
 class AlertSettings(Section):
-    """When somebody is told."""
+    """When somebody is told. `cooldown_hours`: so long the same condition is not told again."""
 
     max_consecutive_failures: PositiveInt = 3
     min_quality_score: Annotated[float, Strict(), Field(ge=0, le=100)] = 90
     max_api_response_seconds: PositiveNumber = 60
     stale_after_hours: Hours = 6
+    cooldown_hours: Hours = 24
 
 
 class MonitoringSettings(Section):
@@ -200,6 +201,7 @@ class MonitoringSettings(Section):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Text = "pipeline.log"
+    heartbeat_url: SecretStr | None = None
     alerts: AlertSettings = Field(default_factory=AlertSettings)
 
 
@@ -214,6 +216,10 @@ class EmailSettings(Section):
     """Alerts by mail."""
 
     enabled: bool = False
+    host: str = ""
+    port: Annotated[int, Strict(), Field(ge=1, le=65535)] | None = None
+    username: str = ""
+    password: SecretStr | None = None
     sender: str = Field(default="", alias="from")
     to: list[str] = Field(default_factory=list)
     security: Literal["starttls", "ssl", "none"] = "starttls"
@@ -223,6 +229,8 @@ class WebhookSettings(Section):
     """Alerts as JSON to an address of yours."""
 
     enabled: bool = False
+    url: SecretStr | None = None
+    secret: SecretStr | None = None
     allow_private: bool = False
 
 
