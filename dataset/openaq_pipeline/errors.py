@@ -69,7 +69,7 @@ class LockHeld(PipelineError):
 
 
 class DeliveryError(PipelineError):
-    """An alert could not be delivered. `permanent`: another try would fare alike (refused password, no such address)."""
+    """The alert could not be delivered. `permanent`: another try would fare alike (refused password)."""
 
     def __init__(self, message: str, *, permanent: bool, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -310,7 +310,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """Something a person should know of while it lasts. `key` makes it one and the same: `failed_runs`, `silent:3459`."""
+    """What a person should know of while it lasts. `key` makes it one and the same: `failed_runs`, `silent:3459`."""
 
     key: str
     severity: Severity
@@ -360,7 +360,7 @@ class LocationHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """How the whole is: `ok`, `degraded` (something is late, parked or fell short), `down` (no run lately, or all fail).
+    """How the whole is: `ok`, `degraded` (late, parked, fell short), `down` (no run lately, or all fail).
 
     `sentence` says it for people. `next_run` is None when nothing is scheduled.
     """
