@@ -1,0 +1,141 @@
+"""`.alerts.json`: the book of conditions on disk, shared by the processes that note, send and show."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from openaq_pipeline.errors import RetriableError, StorageError
+from openaq_pipeline.files import replacing, set_aside, storage_error
+from openaq_pipeline.monitoring.alerts import VERSION, Book
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+WRITE_LOCK_SECONDS = 10.0
+"""Changing the book takes milliseconds; who waits longer waits for something that hangs."""
+
+
+class AlertFile:
+    """The book in a data folder. Several processes and threads may change it: each reads, changes and replaces it.
+
+    While the disk refuses the file the book lives in memory, because a full disk is a reason to tell somebody.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / ".alerts.json"
+        self._unsaved: Book | None = None
+
+    def read(self) -> Book:
+        """Return the book as it is, for looking at; an empty one if there is none or it is damaged.
+
+        Raises `StorageError` when the file can't be read.
+        """
+        if self._unsaved is not None:
+            return self._unsaved
+        return self._stored() or Book(uuid4())
+
+    def change(self, now: datetime, function: Callable[[Book], Book]) -> Book:
+        """Store what `function` makes of the book, and return it. A damaged book is set aside, and a new one begun.
+
+        Raises `RetriableError` if another process does not let go of the file.
+        """
+        with self._writing():
+            before = self._unsaved or self._load(now)
+            after = function(before)
+            if after != before or self._unsaved is not None:
+                self._save(after)
+            return after
+
+    def _save(self, book: Book) -> None:
+        try:
+            with replacing(self._path) as file:
+                file.write(msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n")
+            self._unsaved = None
+        except StorageError as error:
+            log.warning("%s Alerts are kept in memory meanwhile.", error.advice)
+            self._unsaved = book
+
+    def _load(self, now: datetime) -> Book:
+        """Return the stored book or a new one; what can't be read is set aside."""
+        try:
+            book = self._stored()
+            if book is None and self._path.exists():
+                place = set_aside(self._path, now)
+                log.warning("%s was damaged and set aside as %s; a new one begins", self._path.name, place.name)
+        except StorageError as error:
+            log.warning(error.advice)
+            return Book(uuid4())
+        return book or Book(uuid4())
+
+    def _stored(self) -> Book | None:
+        """Return the book on disk; None if there is none, or none of this version with aware times."""
+        try:
+            book = msgspec.json.decode(self._path.read_bytes(), type=Book)
+        except FileNotFoundError:
+            return None
+        except UNREADABLE:
+            return None
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        return book if book.version == VERSION and _times_have_zones(book) else None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the short lock around reading and replacing; on a disk that takes no lock go on without."""
+        lock = FileLock(self._folder / ".locks" / "alerts.lock", timeout=WRITE_LOCK_SECONDS)
+        try:
+            (self._folder / ".locks").mkdir(exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise RetriableError(
+                f"{self._path.name} was locked by another process for {WRITE_LOCK_SECONDS:g} s",
+                hint="Look for a process of this program that hangs.",
+            ) from None
+        except OSError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def delivering(self) -> Iterator[bool]:
+        """Hold the right to send, and give True; False when another process is about it. Never waits."""
+        lock = FileLock(self._folder / ".alerts.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        except OSError:  # a full or read-only disk: rather told twice than not at all
+            yield True
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+
+def _times_have_zones(book: Book) -> bool:
+    """Say whether every time can be compared with now."""
+    stamps = [
+        *(stamp for opened in book.open.values() for stamp in (opened.began,)),
+        *(last.at for last in book.told.values()),
+        *(stamp for past in book.past for stamp in (past.began, past.ended)),
+        *(
+            stamp
+            for entry in (*book.outbox, *book.undelivered)
+            for stamp in (entry.queued, entry.next_try, entry.notice.began, entry.notice.ended)
+        ),
+    ]
+    return all(stamp is None or stamp.tzinfo is not None for stamp in stamps)
