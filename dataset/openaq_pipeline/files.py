@@ -7,6 +7,7 @@ ended without an error the new version survives a power cut (Linux, a journallin
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from openaq_pipeline.errors import ConfigError, LockHeld, RetriableError, StorageError
+
+LOCK_FILE = ".lock"
+LOCK_VARIABLE = "OPENAQ_PIPELINE_LOCK_FD"
+"""Names the open lock that the daemon hands to the run it starts."""
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -198,22 +203,54 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 def hold_folder(folder: Path) -> Iterator[None]:
     """Hold the data folder for the life of a poller; a second one gets `LockHeld` at once.
 
-    The operating system drops the lock when its holder dies, so no stale lock is ever left behind.
+    The operating system drops the lock when its last holder dies, so no stale lock is ever left behind. A run that
+    the daemon started holds it together with the daemon (see `take_folder`).
     """
-    lock = FileLock(folder / ".lock", timeout=0)
+    descriptor = take_folder(folder)
     try:
-        lock.acquire()
-    except Timeout:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def take_folder(folder: Path) -> int:
+    """Lock the data folder and return the open file that holds it: whoever inherits that holds it too.
+
+    It is locked until every copy of the file is closed, so it must be closed and never unlocked. A copy inherited
+    under the number in `OPENAQ_PIPELINE_LOCK_FD` is taken if it is this folder's. Raises `LockHeld` if another
+    process has it.
+    """
+    path = folder / LOCK_FILE
+    try:
+        descriptor = _inherited(path)
+        if descriptor is None:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # once more changes nothing for an heir
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except BlockingIOError:
         raise LockHeld(
             f"Another process is working on {folder}",
             hint="Wait for it to end, or use another data folder with --data-dir.",
         ) from None
     except OSError as error:
-        raise storage_error(error, folder / ".lock") from error
+        raise storage_error(error, path) from error
+    return descriptor
+
+
+def _inherited(path: Path) -> int | None:
+    """Return a copy of the lock this process was born with; None if there is none, or it is another folder's."""
+    number = os.environ.get(LOCK_VARIABLE, "")
+    if not (number.isascii() and number.isdigit()):
+        return None
     try:
-        yield
-    finally:
-        lock.release()
+        if not os.path.samestat(os.fstat(int(number)), path.stat()):
+            return None
+        return os.dup(int(number))  # not inheritable, and closing it leaves the original open
+    except (OSError, OverflowError):
+        return None
 
 
 @contextmanager

@@ -259,7 +259,7 @@ class RunReport(msgspec.Struct, frozen=True):
     """One run: what was planned, what was sent, what came of it.
 
     `slowest_response_seconds` is None when no request was answered. `error` says why the run ended early, None if it
-    did not, and `hint` what to do.
+    did not, and `hint` what to do; `needs_a_person` is set when no retry mends it.
     """
 
     started: dt.datetime
@@ -270,6 +270,7 @@ class RunReport(msgspec.Struct, frozen=True):
     consecutive_failures: int = 0
     error: str | None = None
     hint: str = ""
+    needs_a_person: bool = False
 
     @property
     def requests_planned(self) -> int:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
 from openaq_pipeline import files
-from openaq_pipeline.errors import ConfigError, PipelineError, Stopped, StorageError
+from openaq_pipeline.errors import ConfigError, FatalError, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
 from openaq_pipeline.model import (
@@ -26,6 +27,8 @@ from openaq_pipeline.model import (
     SensorState,
     Window,
 )
+from openaq_pipeline.monitoring import history
+from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.openaq.answers import KEY_HINT
 from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.openaq.budget import Budget, ledger_path
@@ -39,6 +42,9 @@ from openaq_pipeline.storage.rejects import Rejects
 from openaq_pipeline.storage.state import StateFile
 
 log = logging.getLogger(__name__)
+
+STOPPED = "the run was stopped"
+"""The `error` of a run that was asked to end; the daemon does it again at its next start."""
 
 
 def utc_now() -> datetime:
@@ -59,12 +65,12 @@ class Stop:
     def check(self) -> None:
         """Raise `Stopped` if the run is to end."""
         if self._event.is_set():
-            raise Stopped("the run was stopped")
+            raise Stopped(STOPPED)
 
     def sleep(self, seconds: float) -> None:
         """Wait, or raise `Stopped` as soon as the run is to end."""
         if self._event.wait(seconds):
-            raise Stopped("the run was stopped")
+            raise Stopped(STOPPED)
 
 
 class Watcher:
@@ -117,19 +123,25 @@ def run_once(
             locations=tuple(reports),
             slowest_response_seconds=wired.client.slowest_seconds,
         )
-        return _finish(wired, report, problem, poll=span is None)
+        return _finish(wired, report, problem, settings.data_dir if span is None else None)
 
 
-def _finish(wired: _Wired, report: RunReport, problem: PipelineError | None, *, poll: bool) -> RunReport:
-    """Write what a poll has learnt, and return the report with what ended the run early."""
-    if poll:
-        report = msgspec.structs.replace(report, consecutive_failures=wired.state.count_run(failed=report.failed))
-        try:
-            wired.state.save()
-            wired.metadata.save()
-        except StorageError as error:
-            problem = problem or error
-    return msgspec.structs.replace(report, error=str(problem), hint=problem.hint) if problem else report
+def _finish(wired: _Wired, report: RunReport, problem: PipelineError | None, folder: Path | None) -> RunReport:
+    """Write what a poll has learnt, and return the report with what ended the run early; `folder` None: no poll."""
+    if problem is not None:
+        fatal = isinstance(problem, FatalError)
+        report = msgspec.structs.replace(report, error=str(problem), hint=problem.hint, needs_a_person=fatal)
+    if folder is None:
+        return report
+    report = msgspec.structs.replace(report, consecutive_failures=wired.state.count_run(failed=report.failed))
+    try:
+        wired.state.save()
+        wired.metadata.save()
+        if warning := history.append(folder, metrics_of(report), report.started):
+            log.warning(warning)
+    except StorageError as error:
+        return msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
+    return report
 
 
 def dry_run(settings: Settings, *, span: Window | None = None, reset: bool = False) -> RunPlan:

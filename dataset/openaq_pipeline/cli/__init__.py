@@ -46,13 +46,13 @@ def _set_up_logging(*, debug: bool) -> None:
 def _explain(error: PipelineError, *, debug: bool) -> int:
     """Say what is wrong and what to do; return the exit code of this kind of error."""
     if debug:
-        traceback.print_exc()
-    print(f"Error: {str(error).rstrip('.')}.", file=sys.stderr)
+        _say(traceback.format_exc())
+    _say(f"Error: {str(error).rstrip('.')}.")
     if isinstance(error, ConfigError):
         for problem in error.problems:
-            print(f"  - {problem}", file=sys.stderr)
+            _say(f"  - {problem}")
     if error.hint:
-        print(error.hint, file=sys.stderr)
+        _say(error.hint)
     if isinstance(error, ConfigError):
         return EXIT_USAGE
     return EXIT_LOCKED if isinstance(error, LockHeld) else EXIT_FELL_SHORT
@@ -60,7 +60,17 @@ def _explain(error: PipelineError, *, debug: bool) -> int:
 
 def _confess(error: Exception, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    print(f"Error: this is a bug ({type(error).__name__}: {error}).", file=sys.stderr)
-    print("Please report it with what `--debug` prints; what was stored stays stored.", file=sys.stderr)
+        _say(traceback.format_exc())
+    _say(f"Error: this is a bug ({type(error).__name__}: {error}).")
+    _say("Please report it with what `--debug` prints; what was stored stays stored.")
     return EXIT_BUG
+
+
+def _say(text: str) -> None:
+    """Print to stderr without the secrets that are known by now."""
+    try:
+        from openaq_pipeline.monitoring.log import clean  # noqa: PLC0415 - preflight runs without pydantic too
+    except ModuleNotFoundError:
+        print(text, file=sys.stderr)
+    else:
+        print(clean(text), file=sys.stderr)

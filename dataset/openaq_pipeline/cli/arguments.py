@@ -13,6 +13,9 @@ from openaq_pipeline.simulator.arguments import add_arguments as add_simulator_a
 
 Command = Callable[[argparse.Namespace], int]
 
+HUNDRED_YEARS_HOURS = 876_600
+"""As `settings.HUNDRED_YEARS_DAYS`, which costs too much to import here."""
+
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -26,7 +29,10 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, add, summary in (
         ("run", _add_run, "bring every location up to now, or fill a range of the past"),
+        ("schedule", _add_schedule, "run again and again: the daemon"),
         ("validate", _add_validate, "check the files on disk"),
+        ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
+        ("preflight", _add_preflight, "see whether it would work: settings, folder, OpenAQ, clock, channels"),
         ("first-run", _add_first_run, "try it: a run with your key, or without one on made-up data"),
         ("simulator", _add_simulator, "serve a local OpenAQ for tests and demos"),
     ):
@@ -50,6 +56,17 @@ def moment(text: str) -> tuple[datetime, bool]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2025-01-31 or 2025-01-31T12:00Z") from None
     return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC), bool(DATE.fullmatch(text))
+
+
+def hours(text: str) -> float:
+    """Return a number of hours from the command line, above 0 and up to a hundred years."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= HUNDRED_YEARS_HOURS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours above 0")
+    return number
 
 
 def range_end(given: tuple[datetime, bool]) -> datetime:
@@ -118,6 +135,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.run_command"))
 
 
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument(
+        "--mode", choices=("interval", "cron", "once"), help="when to run (default: schedule.mode, interval)"
+    )
+    parser.add_argument(
+        "--interval", type=hours, metavar="HOURS", help="hours from start to start, fractions allowed; mode interval"
+    )
+    parser.add_argument("--cron", metavar="LINE", help='five fields such as "0 */2 * * *"; mode cron')
+    parser.add_argument("--base-url", metavar="U", help="another OpenAQ, such as the simulator; ends in /v3")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.schedule_command"))
+
+
 def _add_validate(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     parser.add_argument(
@@ -138,6 +168,32 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
         help="exit 1 below this share of clean rows in percent (default: monitoring.alerts.min_quality_score, 90)",
     )
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.validate_command"))
+
+
+def _add_monitor(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    parser.add_argument("--history", type=_positive, metavar="N", help="show the last N runs (default: 5, kept: 100)")
+    job = parser.add_mutually_exclusive_group()
+    job.add_argument(
+        "--check", action="store_true", help="exit 0 if the last good run is recent enough, else 1; for health checks"
+    )
+    job.add_argument(
+        "--test-alert",
+        nargs="?",
+        const="all",
+        choices=("all", "slack", "email", "webhook"),
+        metavar="CHANNEL",
+        help="send a test alert (to slack, email or webhook; default: all that are configured)",
+    )
+    job.add_argument("--serve", action="store_true", help="serve the status page (comes with a later release)")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.monitor_command"))
+
+
+def _add_preflight(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.preflight_command"))
 
 
 def _add_first_run(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ WIDE = 1_000_000
 def main(namespace: argparse.Namespace) -> int:
     """Run once and show what it got; return the exit code."""
     settings = load(config=namespace.config, data_dir=namespace.data_dir)
-    apply(settings)
+    apply(settings, to_file=settings.api.api_key is not None)
     if settings.api.api_key is not None:
         return _run(settings)
     print("OPENAQ_API_KEY is not set: this run shows MADE-UP data from the bundled simulator.")

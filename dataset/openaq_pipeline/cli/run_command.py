@@ -19,9 +19,11 @@ from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.model import RunReport, Window
+from openaq_pipeline.monitoring.log import set_up
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.run import Stop, dry_run, run_once, utc_now
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.watch import after_poll
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ def main(namespace: argparse.Namespace) -> int:
         locations=namespace.locations,
         log_level="DEBUG" if namespace.debug else None,
     )
-    apply(settings)
+    apply(settings, to_file=not namespace.dry_run)
     span = span_of(namespace.date_from, namespace.date_to, utc_now())
     if namespace.dry_run:
         plan = dry_run(settings, span=span, reset=namespace.reset_state)
@@ -43,6 +45,8 @@ def main(namespace: argparse.Namespace) -> int:
         return 0
     with stopping() as stop, watching(quiet=namespace.json) as watcher:
         report = run_once(settings, span=span, reset=namespace.reset_state, watcher=watcher, stop=stop)
+    if span is None:
+        after_poll(settings, report, utc_now())
     if namespace.json:
         _print_json(metrics_of(report))
     else:
@@ -50,9 +54,9 @@ def main(namespace: argparse.Namespace) -> int:
     return exit_code(report)
 
 
-def apply(settings: Settings) -> None:
-    """Let the log level hold, and tell the user what is odd about the settings."""
-    logging.getLogger().setLevel(settings.monitoring.log_level)
+def apply(settings: Settings, *, to_file: bool) -> None:
+    """Let the log be as the settings have it, and tell the user what is odd about them."""
+    set_up(settings, to_file=to_file)
     for warning in settings.warnings:
         log.warning(warning)
 

@@ -1,0 +1,106 @@
+"""`monitor`: how it is, from the files alone; needs no key and no network, and works beside a running poller."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from datetime import UTC, datetime
+
+from openaq_pipeline.cli.show import printable
+from openaq_pipeline.config import load
+from openaq_pipeline.errors import ConfigError, PipelineError
+from openaq_pipeline.monitoring import history
+from openaq_pipeline.monitoring.health import good_runs, in_words, is_recent, late_after
+from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage.state import StateFile
+
+log = logging.getLogger(__name__)
+
+SHOWN_RUNS = 5
+
+
+def main(namespace: argparse.Namespace) -> int:
+    """Show what the flags ask for; return the exit code."""
+    if namespace.serve:
+        raise ConfigError(
+            "The status page comes with a later release", hint="Until then use monitor.py, or its --json."
+        )
+    settings = load(
+        config=namespace.config, data_dir=namespace.data_dir, log_level="DEBUG" if namespace.debug else None
+    )
+    now = datetime.now(UTC)
+    if namespace.check:
+        return check(settings, now)
+    from openaq_pipeline.monitoring.log import set_up  # noqa: PLC0415 - `--check` runs twice a minute: it stays cheap
+
+    set_up(settings, to_file=False)
+    for warning in settings.warnings:
+        log.warning(warning)
+    if namespace.test_alert:
+        return test_alert(settings, None if namespace.test_alert == "all" else namespace.test_alert)
+    return _show(settings, now, shown_runs=namespace.history or SHOWN_RUNS, as_json=namespace.json)
+
+
+def check(settings: Settings, now: datetime) -> int:
+    """Return 0 if the last good run is recent enough, 1 if not, and say so in a line; meant for health checks.
+
+    Good is a run in which at least one location succeeded. Recent enough: two intervals and a quarter of an hour, with
+    `cron` the same of its longest gap, with `once` `stale_after_hours`. While the first, long run goes on, a location
+    that was read to its end counts as well.
+    """
+    from openaq_pipeline.incremental.outlook import longest_gap  # noqa: PLC0415
+
+    state, runs = StateFile(settings.data_dir), history.History()
+    try:
+        runs = history.read(settings.data_dir)
+        state.load(now, repair=False)
+    except PipelineError as error:
+        print(f"unhealthy: {error.advice}")
+        return 1
+    states = {key: state.get(key) for key in settings.locations}
+    good = list(good_runs(runs.runs, states))
+    span = late_after(longest_gap(settings.schedule, now), settings.monitoring.alerts)
+    if is_recent(good, now, span):
+        print(f"healthy: the last good run was {in_words(now - max(good))} ago (at most {in_words(span)} are fine)")
+        return 0
+    last = f"the last one was at {max(good):%Y-%m-%d %H:%M} UTC" if good else "there was none yet"
+    print(f"unhealthy: no good run within {in_words(span)}; {last}")
+    return 1
+
+
+def _show(settings: Settings, now: datetime, *, shown_runs: int, as_json: bool) -> int:
+    import msgspec  # noqa: PLC0415
+
+    from openaq_pipeline.cli import show_health  # noqa: PLC0415
+    from openaq_pipeline.overview import overview  # noqa: PLC0415
+
+    found = overview(settings, now, shown_runs=shown_runs)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        print(show_health.text(found, now))
+    return 0
+
+
+def test_alert(settings: Settings, only: str | None) -> int:
+    """Send a test alert on every channel that is switched on, or on one, and say what happened.
+
+    Returns 0 if all took it and 1 if one did not. Raises `ConfigError` if there is no such channel.
+    """
+    from openaq_pipeline.monitoring.channels import channels_of  # noqa: PLC0415
+    from openaq_pipeline.monitoring.delivery import send_test  # noqa: PLC0415
+    from openaq_pipeline.monitoring.log import clean  # noqa: PLC0415
+
+    found = channels_of(settings.notifications, settings.environment)
+    chosen = {channel: sender for channel, sender in found.items() if only in {None, channel}}
+    if not chosen:
+        what = "No channel is" if only is None else f"The channel {only} is not"
+        hint = f"Set notifications.enabled and notifications.{only or 'slack'}.enabled to true in config.yaml."
+        raise ConfigError(f"{what} switched on", hint=hint)
+    if settings.monitoring.log_level != "DEBUG":
+        logging.getLogger("openaq_pipeline.monitoring.delivery").setLevel(logging.ERROR)  # it is printed below
+    tried = send_test(chosen)
+    for one in tried:
+        said = "delivered" if one.error is None else f"FAILED: {clean(one.error)}"
+        print(f"{one.channel:<8} {printable(said, 400)} ({one.seconds:.1f} s)")
+    return 1 if any(one.error for one in tried) else 0

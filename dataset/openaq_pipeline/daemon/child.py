@@ -1,0 +1,80 @@
+"""A run in a process of its own, so that the daemon stays small and outlives whatever a run does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from openaq_pipeline.files import LOCK_VARIABLE, storage_error
+
+SOURCE_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Snapshot:
+    """The configuration as it was when it was checked: later edits hold from the next SIGHUP on, and not before.
+
+    A file without a name in the data folder: it leaves no trace, and is there in a read-only container too.
+    """
+
+    def __init__(self, config: Path | None, folder: Path) -> None:
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as its settings
+            self._file.write(config.read_bytes() if config else b"")
+            self._file.flush()
+        except OSError as error:
+            raise storage_error(error, config or folder) from error
+
+    def descriptor(self) -> int:
+        """Return the open file, set to its beginning."""
+        self._file.seek(0)
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Forget it; a run that has it open keeps it."""
+        self._file.close()
+
+
+class Child:
+    """One run, started. `ended` is called from another thread, once, with the exit code: negative for a signal."""
+
+    def __init__(
+        self, flags: Sequence[str], snapshot: Snapshot, *, folder: Path, lock: int, ended: Callable[[int], None]
+    ) -> None:
+        config = snapshot.descriptor()
+        # -P: a types.py in the current folder must not stand in for Python's own.
+        command = [sys.executable, "-P", "-m", "openaq_pipeline", "run"]
+        self._process = subprocess.Popen(  # noqa: S603 - our own program, with flags that were checked
+            [*command, "--config", f"/dev/fd/{config}", "--data-dir", str(folder), *flags],
+            env=_environment(lock),
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # a daemon has no use for stdout; the report belongs to its log
+            pass_fds=(lock, config),
+            process_group=0,  # Ctrl-C reaches the daemon alone, which then stops the run in order
+        )
+        self._waiter = threading.Thread(target=lambda: ended(self._process.wait()), name="run", daemon=True)
+        self._waiter.start()
+
+    def stop(self) -> None:
+        """Ask the run to end in order."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the run at once, a stopped one too."""
+        self._process.kill()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end, so long at most; return whether it came."""
+        self._waiter.join(seconds)
+        return not self._waiter.is_alive()
+
+
+def _environment(lock: int) -> dict[str, str]:
+    """Return the daemon's environment with the lock's number, and the package where this one was found."""
+    paths = [str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, LOCK_VARIABLE: str(lock), "PYTHONPATH": os.pathsep.join(paths)}

@@ -1,0 +1,61 @@
+"""When the last run began, as the data folder remembers it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from openaq_pipeline.run import STOPPED
+from openaq_pipeline.storage.salvage import UNREADABLE
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class _Run(msgspec.Struct):
+    started: datetime
+    error: str | None = None
+
+
+class _Metrics(msgspec.Struct):
+    runs: list[_Run]
+
+
+class _Location(msgspec.Struct):
+    last_fetch_time: datetime | None = None
+
+
+class _State(msgspec.Struct):
+    locations: dict[str, _Location]
+
+
+def last_start(folder: Path) -> datetime | None:
+    """Return when the last run began that was not stopped; None: none is known.
+
+    Read from `metrics.json`, else from `.state.json`. What can't be read is as good as missing: others repair it.
+    """
+    metrics = _read(folder / "metrics.json", _Metrics)
+    if metrics is not None and metrics.runs:
+        return next((_aware(run.started) for run in reversed(metrics.runs) if run.error != STOPPED), None)
+    state = _read(folder / ".state.json", _State)
+    times = [location.last_fetch_time for location in state.locations.values()] if state else []
+    return max((_aware(time) for time in times if time is not None), default=None)
+
+
+def _aware(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (OSError, *UNREADABLE) as error:
+        log.warning("%s can't be read (%s); the next run is planned without it", path.name, type(error).__name__)
+        return None

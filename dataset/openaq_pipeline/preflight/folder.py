@@ -1,0 +1,85 @@
+"""The data folder: whether it can be written, is free, and holds what can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from os import getpid
+
+from openaq_pipeline.errors import LockHeld
+from openaq_pipeline.files import hold_folder, make_folder, replacing
+from openaq_pipeline.monitoring import history
+from openaq_pipeline.monitoring.log import path_of
+from openaq_pipeline.monitoring.log_file import SharedLogFile
+from openaq_pipeline.preflight.checks import Finding
+from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage.metadata import Metadata
+from openaq_pipeline.storage.state import StateFile
+
+NO_LOCATION_HINT = "List location ids under `locations:` in config.yaml; https://explore.openaq.org shows them."
+
+
+def locations(settings: Settings) -> Iterator[Finding]:
+    """See whether anything is selected."""
+    number = len(settings.locations)
+    if number:
+        yield Finding("ok", "1 location is selected" if number == 1 else f"{number} locations are selected")
+    else:
+        yield Finding("failed", "no location is selected", NO_LOCATION_HINT)
+
+
+def data_folder(settings: Settings) -> Iterator[Finding]:
+    """Make the folder if need be, and see whether a file in it is replaced as a whole and durably."""
+    folder = settings.data_dir
+    existed = folder.is_dir()
+    make_folder(folder)
+    probe = folder / f".preflight-{getpid()}"
+    try:
+        for content in (b"old", b"new"):
+            with replacing(probe) as file:
+                file.write(content)
+        whole = probe.read_bytes() == b"new"
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+    made = "" if existed else ", created"
+    if whole:
+        yield Finding("ok", f"{folder}{made}: files are written, synced and replaced as a whole")
+    else:
+        yield Finding("failed", f"{folder}: a replaced file still has its old content", "Choose a local disk.")
+
+
+def lock(settings: Settings) -> Iterator[Finding]:
+    """See whether another poller works on the folder."""
+    try:
+        with hold_folder(settings.data_dir):
+            yield Finding("ok", "no other process works on the data folder")
+    except LockHeld:
+        hint = "If that is your scheduler, all is well; a second scheduler or run would end with exit code 3."
+        yield Finding("warning", "another process works on the data folder", hint)
+
+
+def state(settings: Settings) -> Iterator[Finding]:
+    """See whether what is remembered between runs can be read; nothing is mended here."""
+    now, folder, warnings = datetime.now(UTC), settings.data_dir, list[str | None]()
+    for load in (StateFile(folder).load, Metadata(folder).load):
+        warnings.append(load(now, repair=False))
+    warnings.append(history.read(folder).warning)
+    said = [warning for warning in warnings if warning]
+    yield from (Finding("warning", warning, "Nothing to do: the next run mends it.") for warning in said)
+    if not said:
+        begun = (folder / ".state.json").exists()
+        yield Finding("ok", "state, locations and metrics can be read" if begun else "none yet; the first run makes it")
+
+
+def log_file(settings: Settings) -> Iterator[Finding]:
+    """See whether the log can be written, by writing nothing to it."""
+    path = path_of(settings)
+    try:
+        SharedLogFile(path, lambda _: None).write(b"")
+    except OSError as error:
+        hint = "Mend monitoring.log_file or the permissions; without it the log goes to the console alone."
+        yield Finding("warning", f"{path} can't be written: {error.strerror}", hint)
+    else:
+        yield Finding("ok", f"{path} can be written")
