@@ -123,7 +123,27 @@ def run_once(
             locations=tuple(reports),
             slowest_response_seconds=wired.client.slowest_seconds,
         )
-        return _finish(wired, report, problem, settings.data_dir if span is None else None)
+        report = _finish(wired, report, problem, settings.data_dir if span is None else None)
+        _log(report)
+        return report
+
+
+def _log(report: RunReport) -> None:
+    """Write down how a run went: what failed in a line each, and the whole in one."""
+    for location in report.locations:
+        if location.outcome != "ok":
+            log.warning("Location %d %s: %s", location.location_id, location.outcome, location.error)
+        for warning in location.warnings:
+            log.warning("Location %d: %s", location.location_id, warning)
+    counts, level = report.counts, logging.INFO if report.complete else logging.WARNING
+    log.log(
+        level,
+        "Run of %d locations %s: %d rows new, %d revised, %d identical, %d rejected; %d requests in %.1f s",
+        len(report.locations),
+        "complete" if report.complete else f"fell short ({report.error})" if report.error else "fell short",
+        *(counts.new, counts.revised, counts.identical, counts.rejected, report.requests),
+        report.duration_seconds,
+    )
 
 
 def _finish(wired: _Wired, report: RunReport, problem: PipelineError | None, folder: Path | None) -> RunReport:

@@ -330,6 +330,13 @@ def test_a_full_disk_fails_the_location_and_loses_nothing(program: Program, benc
         subprocess.run(["umount", program.data], check=True)
 
 
+def test_a_terminal_without_unicode_shows_what_it_can(program: Program, simulate: Simulate) -> None:
+    simulator = simulate(named.demo())
+    done = program.configure(simulator.base_url, [3459], initial_days=1).load(PYTHONIOENCODING="ascii")
+    assert done.code == 0, done.err
+    assert "Kathman\\u2026" in done.out
+
+
 def test_every_way_of_starting_works(program: Program) -> None:
     interpreter = sys.executable
     for command, cwd in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -16,6 +17,9 @@ EXIT_FINE, EXIT_FELL_SHORT, EXIT_USAGE, EXIT_LOCKED, EXIT_BUG = range(5)
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "openaq-pipeline") -> int:
     """Run one command and return its exit code: 0 fine, 1 fell short, 2 bad usage, 3 folder in use, 4 a bug."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that this terminal can't show ends no run
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:

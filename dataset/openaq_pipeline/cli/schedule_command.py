@@ -9,6 +9,7 @@ from typing import Any
 from openaq_pipeline.config import load
 from openaq_pipeline.daemon.service import serve
 from openaq_pipeline.errors import ConfigError
+from openaq_pipeline.monitoring.log import set_up
 from openaq_pipeline.settings import ScheduleSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def main(namespace: argparse.Namespace) -> int:
             log_level="DEBUG" if namespace.debug else None,
         )
         settings = settings.model_copy(update={"schedule": scheduled(settings.schedule, namespace)})
-        logging.getLogger().setLevel(settings.monitoring.log_level)
+        set_up(settings, to_file=True)
         for warning in settings.warnings:
             log.warning(warning)
         return settings
