@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 import requests
 
+from benchmarks.daemon import measure
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCATIONS, SENSORS, DAYS, NEW_HOURS = 10, 5, 90, 2
 
@@ -58,6 +60,9 @@ def main() -> None:
             f"| {middle.fetched / middle.wall_seconds:,.0f} | {middle.wall_seconds:.2f} "
             f"| {middle.cpu_seconds:.2f} | {middle.peak_mb:.0f} |"
         )
+    idle = measure()
+    cpu = f"{idle.cpu_seconds:.2f} CPU s in {idle.seconds:.0f} s"
+    print(f"\nIdle daemon: {idle.resident_bytes / 1e6:.0f} MB resident, {cpu}.")
 
 
 def _measure_both() -> tuple[Figures, Figures]:
@@ -116,7 +121,7 @@ def _run(config: Path) -> Figures:
     ]
     began = time.monotonic()
     with output.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, env=environment)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)

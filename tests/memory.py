@@ -37,6 +37,7 @@ class MemoryRows:
         self.before, self.after = before, after
         self.rows: dict[int, list[Measurement]] = {}
         self._versions: dict[int, int] = {}
+        self._disclaimed: set[int] = set()
 
     def lock(self, location_id: int) -> AbstractContextManager[None]:  # noqa: ARG002 - RowStore has it
         """Hold nothing: the twins live in one thread."""
@@ -52,8 +53,17 @@ class MemoryRows:
         """Return the latest stamp of each sensor, unless the store is as `mark` remembers it."""
         self.before("rows.inspect")
         if location_id in self.rows and self._mark(location_id) == mark:
+            self._disclaimed.discard(location_id)
             return Stored(None)
+        if location_id in self._disclaimed:
+            return Stored({})
         return Stored({row.sensors_id: row.datetime for row in self.rows.get(location_id, [])})
+
+    def disclaim(self, location_id: int) -> None:
+        """Let `inspect` say that nothing is stored, until it is given the mark of what is."""
+        self.before("rows.disclaim")
+        self._disclaimed.add(location_id)
+        self.after("rows.disclaim")
 
     def tail(self, location_id: int, since: datetime) -> list[Measurement]:
         """Return the stored rows from `since` on."""

@@ -24,12 +24,19 @@ README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 DOCUMENTS = [
     ROOT / "README.md",
+    ROOT / "PIPELINE_README.md",
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "benchmarks/README.md",
 ]
 COMMANDS = re.findall(r"^\| `((?:python|openaq-pipeline) [^`]+)` \|", README, re.MULTILINE)
-DOORS = {"incremental_loader.py": "run", "validator.py": "validate"}
+DOORS = {
+    "incremental_loader.py": "run",
+    "scheduler.py": "schedule",
+    "validator.py": "validate",
+    "monitor.py": "monitor",
+    "test_pipeline.py": "preflight",
+}
 
 
 def block(language: str) -> str:

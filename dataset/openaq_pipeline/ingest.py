@@ -18,6 +18,7 @@ from openaq_pipeline.errors import (
     RetriableError,
     SensorBroken,
     Stopped,
+    StorageError,
     Unreachable,
 )
 from openaq_pipeline.incremental import plan, watermark
@@ -63,7 +64,7 @@ class Order(msgspec.Struct, frozen=True):
     """What a run is to do, the same for every location.
 
     `now` is where every window ends. `span` is the range of a backfill, which moves no watermark; None: a poll.
-    `reset` forgets the watermarks first and keeps the data.
+    `reset` reads at least the first span anew and keeps the data.
     """
 
     now: datetime
@@ -73,7 +74,7 @@ class Order(msgspec.Struct, frozen=True):
     def window(self, state: SensorState, data: DataSettings) -> Window | None:
         """Return the window to ask of a sensor; None: nothing to ask."""
         if self.span is not None:
-            return None if plan.is_parked(state, self.now) else self.span
+            return self.span
         return plan.plan_window(
             state,
             self.now,
@@ -98,7 +99,7 @@ def ingest(parts: Parts, location_id: int, order: Order) -> Ingested:
     except (FatalError, Stopped) as error:
         return Ingested(work.report(str(error)), error)
     except PipelineError as error:
-        return Ingested(work.report(error.advice))
+        return Ingested(work.report(error.advice, spoilt=isinstance(error, StorageError)))
 
 
 def known_state(state: LocationState, stored: Stored, now: datetime) -> LocationState:
@@ -109,7 +110,7 @@ def known_state(state: LocationState, stored: Stored, now: datetime) -> Location
     if state.sensors:
         known = {key: watermark.held_by(sensor, latest.get(key)) for key, sensor in state.sensors.items()}
     else:
-        known = {key: watermark.advance(SensorState(), stamp, now) for key, stamp in latest.items()}
+        known = {key: watermark.rebuilt(stamp, now) for key, stamp in latest.items()}
     return msgspec.structs.replace(state, sensors=known)
 
 
@@ -153,7 +154,9 @@ class _LocationIngest:
         if stored.warning:
             self._warnings.append(stored.warning)
         self._state = msgspec.structs.replace(known_state(state, stored, self._order.now), file=mark)
-        self._sensors = {} if self._order.reset else dict(self._state.sensors)
+        self._sensors = dict(self._state.sensors)
+        if self._order.reset:
+            self._sensors = {key: watermark.forgotten(sensor) for key, sensor in self._sensors.items()}
 
     def _describe(self) -> Location:
         """Return the location with its sensors: asked anew once a day, else as known."""
@@ -237,6 +240,9 @@ class _LocationIngest:
         """Store what was read, and only then let the watermarks stand on it."""
         parts = self._parts
         with parts.rows.lock(self._id):
+            if self._rows and not parts.state.get(self._id).sensors and parts.rows.mark(self._id) is None:
+                # The first rows of a location: until a state is on disk, nobody may take them for a finished load.
+                parts.rows.disclaim(self._id)
             done = commit(
                 self._id,
                 self._rows,
@@ -263,8 +269,19 @@ class _LocationIngest:
         self._state = LocationState(self._order.now, last, self._state.file, dict(self._sensors))
         self._parts.state.put(self._id, self._state)
 
-    def report(self, error: str | None = None) -> LocationReport:
-        """Return how the location fared so far; `error` is what ended it early, None if nothing did."""
+    def report(self, error: str | None = None, *, spoilt: bool = False) -> LocationReport:
+        """Return how the location fared so far; `error` is what ended it early, None if nothing did.
+
+        `spoilt`: what had been read could not be stored, so those sensors have failed too.
+        """
+        if spoilt:
+            unstored = {row.sensors_id for row in self._rows}
+            self._reports = [
+                msgspec.structs.replace(report, outcome="failed", error=error)
+                if report.sensors_id in unstored
+                else report
+                for report in self._reports
+            ]
         sensors = tuple(
             msgspec.structs.replace(
                 report,

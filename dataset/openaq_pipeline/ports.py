@@ -41,6 +41,9 @@ class RowStore(Protocol):
     def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:
         """Return what is stored, mended if need be."""
 
+    def disclaim(self, location_id: int) -> None:
+        """Note that no watermark may be derived from what is stored, until `inspect` is given its mark."""
+
     def tail(self, location_id: int, since: datetime) -> list[Measurement]:
         """Return the stored rows from `since` on, in file order."""
 

@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from openaq_pipeline import files
-from openaq_pipeline.errors import ConfigError, FatalError, PipelineError, Stopped, StorageError
+from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
 from openaq_pipeline.model import (
@@ -84,12 +84,13 @@ class Watcher:
 
 
 class _Wired(msgspec.Struct, frozen=True):
-    """The parts of a run, and the two of them that must be asked for figures or closed."""
+    """The parts of a run, and those of them that are asked for figures or saved at its end."""
 
     parts: Parts
     client: Client
     state: StateFile
     metadata: Metadata
+    files: LocationFiles
 
 
 def run_once(
@@ -114,7 +115,8 @@ def run_once(
     folder = nullcontext() if span else files.hold_folder(settings.data_dir)
     with folder, _wire(settings, stop, clock) as wired:
         _load(wired, order.now, repair=span is None)
-        watcher.planned(make_plan(wired.parts, settings, order))
+        with suppress(OSError):
+            watcher.planned(make_plan(wired.parts, settings, order))
         reports, problem = _run_all(wired.parts, settings, order, watcher, stop)
         report = RunReport(
             started=order.now,
@@ -157,9 +159,11 @@ def _finish(wired: _Wired, report: RunReport, problem: PipelineError | None, fol
     try:
         wired.state.save()
         wired.metadata.save()
+        for location in report.locations:
+            wired.files.vouch(location.location_id, wired.state.get(location.location_id).file)
         if warning := history.append(folder, metrics_of(report), report.started):
             log.warning(warning)
-    except StorageError as error:
+    except PipelineError as error:
         return msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
     return report
 
@@ -173,10 +177,21 @@ def dry_run(settings: Settings, *, span: Window | None = None, reset: bool = Fal
     now = utc_now()
     with _wire(settings, Stop(), utc_now) as wired:
         _load(wired, now, repair=False)
-        for location_id in settings.locations:
-            if wired.metadata.get(location_id) is None:
-                wired.metadata.put(wired.parts.source.location(location_id))
-        return make_plan(wired.parts, settings, Order(now, span, reset))
+        looked_up = sum(_look_up(wired, location_id) for location_id in settings.locations)
+        # A run looks them up once more: nothing of this is kept.
+        return make_plan(wired.parts, settings, Order(now, span, reset), more_requests=looked_up)
+
+
+def _look_up(wired: _Wired, location_id: int) -> bool:
+    """Ask OpenAQ for a location that is not known yet; return whether it was found now."""
+    if wired.metadata.get(location_id) is not None:
+        return False
+    try:
+        wired.metadata.put(wired.parts.source.location(location_id))
+    except ItemMissing as error:
+        log.warning("Location %d can't be had: %s", location_id, error)
+        return False
+    return True
 
 
 def check_selection(settings: Settings) -> None:
@@ -190,13 +205,16 @@ def check_selection(settings: Settings) -> None:
         raise ConfigError("OPENAQ_API_KEY is not set", hint=KEY_HINT)
 
 
-def make_plan(parts: Parts, settings: Settings, order: Order) -> RunPlan:
-    """Return the windows of all sensors that are known, and what they cost in requests and minutes."""
+def make_plan(parts: Parts, settings: Settings, order: Order, *, more_requests: int = 0) -> RunPlan:
+    """Return the windows of all sensors that are known, and what they cost in requests and minutes.
+
+    `more_requests` are added to the cost.
+    """
     known = [parts.metadata.get(location_id) for location_id in settings.locations]
     states = [state for location in known if location for state in _states(parts, location, order)]
     windows = [window for state in states if (window := order.window(state, settings.data))]
     lookups = sum(not parts.metadata.is_fresh(location_id, order.now) for location_id in settings.locations)
-    requests = lookups + plan.requests_for(windows)
+    requests = lookups + plan.requests_for(windows) + more_requests
     api = settings.api
     return RunPlan(
         locations=len(settings.locations),
@@ -233,10 +251,10 @@ def _wire(settings: Settings, stop: Stop, clock: Callable[[], datetime]) -> Iter
         sleep=stop.sleep,
         checkpoint=stop.check,
     )
-    state, metadata = StateFile(folder), Metadata(folder)
+    state, metadata, location_files = StateFile(folder), Metadata(folder), LocationFiles(folder)
     parts = Parts(
         source=Api(client, clock),
-        rows=LocationFiles(folder),
+        rows=location_files,
         rejects=Rejects(folder),
         state=state,
         metadata=metadata,
@@ -245,7 +263,7 @@ def _wire(settings: Settings, stop: Stop, clock: Callable[[], datetime]) -> Iter
         data=settings.data,
     )
     try:
-        yield _Wired(parts, client, state, metadata)
+        yield _Wired(parts, client, state, metadata, location_files)
     finally:
         budget.close()
 
@@ -271,7 +289,8 @@ def _run_all(
                 # Of several the first counts, but anything rather than the stop that it caused itself.
                 problem = done.ends_run if problem is None or isinstance(problem, Stopped) else problem
                 stop.set()  # the others end at their next request, with what they have stored
-            watcher.finished(done.report)
+            with suppress(OSError):  # a terminal that is gone must not cost what the run has learnt
+                watcher.finished(done.report)
     return [reports[location_id] for location_id in settings.locations], problem
 
 

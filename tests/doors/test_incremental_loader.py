@@ -175,7 +175,8 @@ def test_reset_state_reads_anew_and_keeps_the_data(program: Program, bench: Runn
     before = program.rows(ids(bench)[0])
     report = program.load("--json", "--reset-state").json["locations"][0]
     assert report["identical"] >= len(before) - 2
-    assert program.rows(ids(bench)[0])[: len(before)] == before
+    after = {(row["sensors_id"], row["datetime"]): row for row in program.rows(ids(bench)[0])}
+    assert all(after[row["sensors_id"], row["datetime"]] == row for row in before)
 
 
 def test_a_lost_state_is_rebuilt_from_the_data_and_history_is_not_fetched_again(
@@ -362,3 +363,35 @@ def test_a_run_without_a_key_works_on_made_up_data_apart_from_real_ones(program:
     assert "MADE-UP data" in done.stdout
     assert len(list((program.folder / "demo-data").glob("location_*.json"))) >= 9
     assert not program.data.exists()
+
+
+def test_a_backfill_before_the_first_poll_leaves_the_first_load_as_it_is(program: Program, bench: Running) -> None:
+    program.configure(bench.base_url, ids(bench)[:1], initial_days=10)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    assert program.load("--date-from", f"{yesterday:%Y-%m-%d}").code == 0
+    report = program.load("--json").json
+    assert len(program.rows(ids(bench)[0])) == 2 * 24 * 10
+    assert report["total_records_fetched"] == 2 * 24 * 10
+    long_ago = datetime.now(UTC) - timedelta(days=50)
+    assert program.load("--date-from", f"{long_ago:%Y-%m-%d}", "--date-to", f"{long_ago:%Y-%m-%d}").code == 0
+    assert program.load("--json").json["total_records_fetched"] <= 2 * (24 + 2), "the look-back, not fifty days"
+
+
+def test_a_reset_leaves_no_hole_behind_a_long_pause(program: Program, bench: Running) -> None:
+    program.configure(bench.base_url, ids(bench)[:1], initial_days=20).load()
+    path = program.data / f"location_{ids(bench)[0]}.json"
+    cut = f"{datetime.now(UTC) - timedelta(days=10):%Y-%m-%dT%H}"
+    rows = [row for row in program.rows(ids(bench)[0]) if row["datetime"] < cut]
+    path.write_text("[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]\n")
+    program.configure(bench.base_url, ids(bench)[:1], initial_days=5)
+    assert program.load("--reset-state").code == 0
+    assert len(program.rows(ids(bench)[0])) == 2 * 24 * 20
+
+
+def test_one_sensor_with_broken_answers_starves_nobody(program: Program, bench: Running) -> None:
+    broken = bench.world.stations[0].sensors[0].id
+    bench.faults.inject("truncate", f"/sensors/{broken}/")
+    report = program.configure(bench.base_url, ids(bench), initial_days=1).load("--json").json
+    outcomes = {sensor["sensors_id"]: sensor["outcome"] for place in report["locations"] for sensor in place["sensors"]}
+    assert outcomes.pop(broken) == "failed"
+    assert set(outcomes.values()) == {"ok"}

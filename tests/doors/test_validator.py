@@ -140,3 +140,13 @@ def test_an_empty_folder_exits_2_with_what_to_do(program: Program) -> None:
 
 def test_no_key_and_no_network_are_needed(settled: Program) -> None:
     assert settled.run("validator.py", "--file", "location_7.json", OPENAQ_API_KEY="").code == 0
+
+
+def test_a_report_never_takes_the_place_of_data(settled: Program) -> None:
+    path = settled.data / "location_7.json"
+    before = path.read_bytes()
+    for output in (path, settled.data / "locations.json"):
+        done = settled.run("validator.py", "--output", str(output))
+        assert done.code == 2
+        assert "would overwrite data" in done.err
+    assert path.read_bytes() == before

@@ -45,8 +45,14 @@ def test_once_a_day_the_look_back_is_the_wide_one() -> None:
 
 
 def test_a_sweep_that_is_narrower_than_the_look_back_narrows_nothing() -> None:
-    state = SensorState(watermark=NOW - HOUR)
+    state = SensorState(watermark=NOW - HOUR, swept=NOW - DAY)
     assert window(state, lookback=3 * DAY, sweep=DAY) == Window(NOW - HOUR - 3 * DAY, NOW)
+
+
+def test_a_sensor_whose_window_was_never_read_whole_is_asked_for_the_first_span_again() -> None:
+    # A first load that was cut off, a reset: between the first day and the watermark there may be holes.
+    state = SensorState(watermark=NOW - HOUR)
+    assert window(state) == Window(NOW - 30 * DAY, NOW)
 
 
 def test_a_sensor_that_was_silent_when_last_read_is_asked_from_then_on_however_long_ago() -> None:

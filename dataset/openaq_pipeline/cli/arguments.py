@@ -22,7 +22,9 @@ DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser. A door's parser (`prog` ends in .py) shows its command's own help without naming it."""
     parser = argparse.ArgumentParser(
-        prog=prog, description="Own a complete, checked, always current copy of OpenAQ's air-quality data."
+        prog=prog,
+        description="Own a complete, checked, always current copy of OpenAQ's air-quality data.",
+        allow_abbrev=False,
     )
     parser.set_defaults(command=_help_of(parser))
     door = prog.endswith(".py") and bool(arguments)
@@ -32,11 +34,16 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
         ("schedule", _add_schedule, "run again and again: the daemon"),
         ("validate", _add_validate, "check the files on disk"),
         ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
+        ("deliver", _add_deliver, "send the alerts that are still to be told"),
         ("preflight", _add_preflight, "see whether it would work: settings, folder, OpenAQ, clock, channels"),
         ("first-run", _add_first_run, "try it: a run with your key, or without one on made-up data"),
         ("simulator", _add_simulator, "serve a local OpenAQ for tests and demos"),
     ):
-        add(commands.add_parser(name, prog=prog if door else None, help=summary, description=summary))
+        add(
+            commands.add_parser(
+                name, prog=prog if door else None, help=summary, description=summary, allow_abbrev=False
+            )
+        )
     return parser
 
 
@@ -53,9 +60,10 @@ def moment(text: str) -> tuple[datetime, bool]:
 
     try:
         found = isoparse(text)
-    except ValueError:
+        found = found.replace(tzinfo=found.tzinfo or UTC, microsecond=0).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2025-01-31 or 2025-01-31T12:00Z") from None
-    return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC), bool(DATE.fullmatch(text))
+    return found, bool(DATE.fullmatch(text))
 
 
 def hours(text: str) -> float:
@@ -72,7 +80,8 @@ def hours(text: str) -> float:
 def range_end(given: tuple[datetime, bool]) -> datetime:
     """Return where a range ends: a date without a time is meant with its whole day."""
     end, is_date = given
-    return end + timedelta(days=1) if is_date else end
+    last = datetime.max.replace(tzinfo=UTC, microsecond=0)
+    return min(end, last - timedelta(days=1)) + timedelta(days=1) if is_date else end
 
 
 def _lazily(module: str, function: str = "main") -> Command:
@@ -97,7 +106,7 @@ def _help_of(parser: argparse.ArgumentParser) -> Command:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: config.yaml)")
-    parser.add_argument("--data-dir", type=Path, metavar="D", help="data folder (default: data/)")
+    parser.add_argument("--data-dir", type=_folder, metavar="D", help="data folder (default: data/)")
     parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
 
 
@@ -107,6 +116,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--locations",
         type=location_id,
         nargs="+",
+        action="extend",
         metavar="ID",
         help="OpenAQ location ids (default: those of the config)",
     )
@@ -190,6 +200,11 @@ def _add_monitor(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.monitor_command"))
 
 
+def _add_deliver(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.deliver_command"))
+
+
 def _add_preflight(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
@@ -204,6 +219,12 @@ def _add_first_run(parser: argparse.ArgumentParser) -> None:
 def _add_simulator(parser: argparse.ArgumentParser) -> None:
     add_simulator_arguments(parser)
     parser.set_defaults(command=_lazily("openaq_pipeline.simulator.command", "run"))
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty name is no folder")
+    return Path(text)
 
 
 def _positive(text: str) -> int:

@@ -12,6 +12,7 @@ from openaq_pipeline.cli import show
 from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.cli.run_command import apply, exit_code, stopping
 from openaq_pipeline.config import home, load
+from openaq_pipeline.files import make_folder
 from openaq_pipeline.model import RunReport
 from openaq_pipeline.run import run_once
 from openaq_pipeline.settings import Settings
@@ -37,13 +38,16 @@ def _demonstrate(settings: Settings, folder: Path) -> int:
     from openaq_pipeline.simulator.server import running  # noqa: PLC0415
     from openaq_pipeline.simulator.worlds.named import demo  # noqa: PLC0415
 
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.absolute()
+    make_folder(folder)
     os.environ["XDG_STATE_HOME"] = str(folder)  # the simulator's requests are no business of a real key's ledger
     with running(demo(), options=Options(requests_per_minute=0)) as simulator:
-        return _run(_for_simulator(settings, simulator.base_url, folder))
+        ids = [station.id for station in simulator.world.stations]
+        return _run(_for_simulator(settings, simulator.base_url, ids, folder))
 
 
-def _for_simulator(settings: Settings, base_url: str, folder: Path) -> Settings:
+def _for_simulator(settings: Settings, base_url: str, ids: list[int], folder: Path) -> Settings:
+    """Return the settings with the made-up world's own stations, whatever the user has listed."""
     api = settings.api.model_copy(
         update={
             "base_url": base_url,
@@ -52,7 +56,7 @@ def _for_simulator(settings: Settings, base_url: str, folder: Path) -> Settings:
             "requests_per_hour": WIDE,
         }
     )
-    return settings.model_copy(update={"api": api, "data_dir": folder.absolute()})
+    return settings.model_copy(update={"api": api, "locations": ids, "data_dir": folder})
 
 
 def _run(settings: Settings) -> int:

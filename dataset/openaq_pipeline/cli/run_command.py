@@ -108,4 +108,6 @@ def stopping() -> Iterator[Stop]:
 
 
 def _print_json(value: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")  # JSON is UTF-8
+    sys.stdout.buffer.flush()

@@ -7,7 +7,8 @@ import logging
 from typing import Any
 
 from openaq_pipeline.config import load
-from openaq_pipeline.daemon.service import serve
+from openaq_pipeline.daemon.clocks import Clocks
+from openaq_pipeline.daemon.service import checked, serve
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.monitoring.log import set_up
 from openaq_pipeline.settings import ScheduleSettings, Settings
@@ -26,6 +27,7 @@ def main(namespace: argparse.Namespace) -> int:
             log_level="DEBUG" if namespace.debug else None,
         )
         settings = settings.model_copy(update={"schedule": scheduled(settings.schedule, namespace)})
+        checked(settings, Clocks())  # before the log makes the data folder
         set_up(settings, to_file=True)
         for warning in settings.warnings:
             log.warning(warning)

@@ -43,6 +43,8 @@ def main(namespace: argparse.Namespace) -> int:
     """Check the files the flags name; return 0 if all are whole and good enough, else 1."""
     settings = load(config=namespace.config, data_dir=namespace.data_dir)
     paths = chosen(namespace.file, settings.data_dir, everything=namespace.all)
+    if namespace.output is not None:
+        check_output(namespace.output, paths, settings.data_dir)
     draw = random.Random(namespace.seed)  # noqa: S311 - a sample, not a secret
     files = tuple(_validate(path, settings, namespace.sample, draw) for path in paths)
     bar = namespace.min_quality
@@ -54,6 +56,13 @@ def main(namespace: argparse.Namespace) -> int:
         with replacing(namespace.output.absolute()) as file:
             file.write(f"{text}\n".encode())
     return 0 if result.passed else 1
+
+
+def check_output(output: Path, paths: Iterable[Path], folder: Path) -> None:
+    """Raise `ConfigError` if the report would take the place of data."""
+    target = output.resolve()
+    if target in {path.resolve() for path in paths} or target.parent == folder.resolve():
+        raise ConfigError(f"--output {output} would overwrite data", hint="Name a file outside the data folder.")
 
 
 def chosen(names: Iterable[str] | None, folder: Path, *, everything: bool) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A run in a process of its own, so that the daemon stays small and outlives whatever a run does."""
+"""A command in a process of its own, so that the daemon stays small and outlives whatever a run does."""
 
 from __future__ import annotations
 
@@ -41,31 +41,41 @@ class Snapshot:
 
 
 class Child:
-    """One run, started. `ended` is called from another thread, once, with the exit code: negative for a signal."""
+    """One command (`run` or `deliver`, and its flags), started on the snapshot's settings.
+
+    `lock` is the open lock of the data folder for it to hold on to, None for a command that needs none. `ended` is
+    called from another thread, once, with the exit code: negative for a signal. Raises `OSError`.
+    """
 
     def __init__(
-        self, flags: Sequence[str], snapshot: Snapshot, *, folder: Path, lock: int, ended: Callable[[int], None]
+        self,
+        command: Sequence[str],
+        snapshot: Snapshot,
+        *,
+        folder: Path,
+        lock: int | None,
+        ended: Callable[[int], None],
     ) -> None:
         config = snapshot.descriptor()
         # -P: a types.py in the current folder must not stand in for Python's own.
-        command = [sys.executable, "-P", "-m", "openaq_pipeline", "run"]
+        program = [sys.executable, "-P", "-m", "openaq_pipeline"]
         self._process = subprocess.Popen(  # noqa: S603 - our own program, with flags that were checked
-            [*command, "--config", f"/dev/fd/{config}", "--data-dir", str(folder), *flags],
+            [*program, *command, "--config", f"/dev/fd/{config}", "--data-dir", str(folder)],
             env=_environment(lock),
             stdin=subprocess.DEVNULL,
             stdout=2,  # a daemon has no use for stdout; the report belongs to its log
-            pass_fds=(lock, config),
+            pass_fds=(config,) if lock is None else (lock, config),
             process_group=0,  # Ctrl-C reaches the daemon alone, which then stops the run in order
         )
-        self._waiter = threading.Thread(target=lambda: ended(self._process.wait()), name="run", daemon=True)
+        self._waiter = threading.Thread(target=lambda: ended(self._process.wait()), name=command[0], daemon=True)
         self._waiter.start()
 
     def stop(self) -> None:
-        """Ask the run to end in order."""
+        """Ask it to end in order."""
         self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the run at once, a stopped one too."""
+        """End it at once, a stopped one too."""
         self._process.kill()
 
     def join(self, seconds: float) -> bool:
@@ -74,7 +84,8 @@ class Child:
         return not self._waiter.is_alive()
 
 
-def _environment(lock: int) -> dict[str, str]:
-    """Return the daemon's environment with the lock's number, and the package where this one was found."""
+def _environment(lock: int | None) -> dict[str, str]:
+    """Return the daemon's environment with the lock's number, if any, and the package where this one was found."""
     paths = [str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, LOCK_VARIABLE: str(lock), "PYTHONPATH": os.pathsep.join(paths)}
+    held = {} if lock is None else {LOCK_VARIABLE: str(lock)}
+    return {**os.environ, **held, "PYTHONPATH": os.pathsep.join(paths)}

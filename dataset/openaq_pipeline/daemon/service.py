@@ -4,7 +4,7 @@
 2. The alarm rings: a run is started as a child process. Until it has ended nothing is planned, so none overlap.
 3. The child has ended: after a good run the heartbeat; then 1.
 4. Between the letters the watchdog looks: a clock that was set (plan anew), an alarm that did not ring (start all the
-   same), a run that hangs (end it).
+   same), a run that hangs (end it, and have somebody told). While no run is alive the courier sends what waits.
 5. SIGHUP: read the settings again. SIGTERM, SIGINT: stop the run in order, then leave. A second one: leave at once.
 """
 
@@ -22,19 +22,21 @@ from openaq_pipeline.daemon import systemd
 from openaq_pipeline.daemon.alarm import Alarm
 from openaq_pipeline.daemon.child import Child, Snapshot
 from openaq_pipeline.daemon.clocks import Clocks
+from openaq_pipeline.daemon.courier import Courier, note_hung_run
 from openaq_pipeline.daemon.heartbeat import Heartbeat
 from openaq_pipeline.daemon.last_run import last_start
 from openaq_pipeline.daemon.mailbox import Ended, Letter, Mailbox, Rang, Signalled, mailbox
 from openaq_pipeline.daemon.watchdog import Appointment, Limits, Progress, Reading, appointment, usual_limits
 from openaq_pipeline.errors import ConfigError, PipelineError
 from openaq_pipeline.incremental.due import gap_of, next_due
+from openaq_pipeline.monitoring.channels import enabled_channels
 from openaq_pipeline.run import check_selection
 from openaq_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
 
 LAST_SECONDS = 1.0
-"""So long the end of the daemon waits for what was killed, or for a heartbeat under way."""
+"""So long the end of the daemon waits for what was killed, or for a heartbeat or alert under way."""
 
 
 LimitsOf = Callable[[timedelta], Limits]
@@ -54,7 +56,7 @@ def serve(
     """
     clocks = clocks or Clocks()
     with mailbox() as letters:  # first, so that a signal during the start ends it in order too
-        settings = _checked(load(), clocks)
+        settings = checked(load(), clocks)
         files.make_folder(settings.data_dir)
         lock = files.take_folder(settings.data_dir)
         try:
@@ -63,7 +65,7 @@ def serve(
             os.close(lock)
 
 
-def _checked(settings: Settings, clocks: Clocks) -> Settings:
+def checked(settings: Settings, clocks: Clocks) -> Settings:
     """Return the settings; raises `ConfigError` if no run could do anything with them, or none is ever due."""
     check_selection(settings)
     gap_of(settings.schedule, clocks.wall())
@@ -87,7 +89,7 @@ class Daemon:
         self._load, self._letters, self._lock, self._flags = load, letters, lock, flags
         self._limits_of, self._clocks = limits_of, clocks
         self._folder: Path = settings.data_dir
-        self._alarm, self._heartbeat = Alarm(), Heartbeat()
+        self._alarm, self._heartbeat, self._courier = Alarm(), Heartbeat(), Courier(self._folder)
         self._settings, self._snapshot = settings, Snapshot(settings.config_path, self._folder)
         self._limits = limits_of(gap_of(settings.schedule, clocks.wall()))
         self._last = None if settings.schedule.mode == "once" else last_start(self._folder)
@@ -113,6 +115,8 @@ class Daemon:
             if self._child is not None:
                 self._child.kill()
             self._alarm.close()
+            # Half, so that with a run that was killed and a heartbeat it is still within ten seconds.
+            self._courier.finish(LAST_SECONDS / 2)
             self._snapshot.close()
         self._heartbeat.finish(LAST_SECONDS)
         return self._exit
@@ -157,7 +161,7 @@ class Daemon:
         self._progress = Progress(self._mark(), self._clocks.awake())
         try:
             self._child = Child(
-                self._flags,
+                ["run", *self._flags],
                 self._snapshot,
                 folder=self._folder,
                 lock=self._lock,
@@ -185,6 +189,8 @@ class Daemon:
         if self._exit is not None:
             return
         clock_was_set = self._mind_the_clock()
+        if self._child is None and not self._stopping:  # here: when runs follow at once this is the only moment
+            self._courier.look(self._seen, enabled_channels(self._settings.notifications), self._snapshot)
         if self._kill_at is not None and self._clocks.awake() >= self._kill_at:
             self._kill()
         elif self._child is not None:
@@ -199,9 +205,11 @@ class Daemon:
         now = self._clocks.awake()
         self._progress = self._progress.seen(self._mark(), now)
         if self._child is not None and self._kill_at is None and now - self._progress.at > self._limits.hung:
-            log.error("The run hangs: no change in the data folder for %.0f s. It is ended", now - self._progress.at)
+            silence = now - self._progress.at
+            log.error("The run hangs: no change in the data folder for %.0f s. It is ended", silence)
             self._progress = Progress(self._progress.mark, now)  # not again at every look, should it resist
             self._stop_run(self._child)
+            note_hung_run(self._settings, self._folder, self._clocks.wall(), timedelta(seconds=silence))
 
     def _watch_alarm(self, made: Appointment) -> None:
         """Start the run that the alarm has missed."""
@@ -245,7 +253,7 @@ class Daemon:
             self._plan()
 
     def _reread(self) -> Settings:
-        settings = _checked(self._load(), self._clocks)
+        settings = checked(self._load(), self._clocks)
         if (settings.schedule.mode == "once") != (self._settings.schedule.mode == "once"):
             raise ConfigError("A running daemon can't change to or from mode `once`", hint="Start it again.")
         if settings.data_dir != self._folder:

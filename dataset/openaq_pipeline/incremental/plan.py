@@ -39,6 +39,8 @@ def plan_window(
     else:
         back = max(lookback, sweep) if is_sweep_due(state, now) else lookback
         start = min(state.watermark, now) - back
+        if state.swept is None:  # no window of this sensor was ever read whole, or it is to be read anew
+            start = min(start, now - initial)
     window = Window(start.replace(microsecond=0), now.replace(microsecond=0))
     return window if window.length > timedelta(0) else None
 

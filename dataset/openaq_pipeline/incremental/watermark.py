@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from openaq_pipeline.incremental.plan import SWEEP_EVERY
 from openaq_pipeline.model import SensorState
 
 FIRST_PARKING = timedelta(hours=1)
@@ -21,6 +22,16 @@ def advance(state: SensorState, reached: datetime | None, now: datetime) -> Sens
     """
     known = [stamp for stamp in (state.watermark, reached) if stamp is not None]
     return msgspec.structs.replace(state, watermark=min(max(known), now) if known else None)
+
+
+def rebuilt(stored: datetime, now: datetime) -> SensorState:
+    """Return the state of a sensor of which only the latest stored stamp is known; its wide look-back is due."""
+    return advance(SensorState(swept=min(stored, now) - SWEEP_EVERY), stored, now)
+
+
+def forgotten(state: SensorState) -> SensorState:
+    """Return the state as if nothing had ever been read: only where the data end is kept, so that no gap opens."""
+    return SensorState(watermark=state.watermark)
 
 
 def held_by(state: SensorState, stored: datetime | None) -> SensorState:

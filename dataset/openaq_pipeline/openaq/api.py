@@ -54,4 +54,4 @@ class Api:
 
 def utc_text(moment: datetime) -> str:
     """Return a time bound as OpenAQ takes it safely: with `Z`, because a bound without zone means the station's."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"

@@ -205,7 +205,7 @@ def _to_location(found: _Location, now: datetime) -> Location:
         is_mobile=found.isMobile,
         is_monitor=found.isMonitor,
         licenses=tuple(map(_to_license, found.licenses or ())),
-        sensors=tuple(sorted(map(_to_sensor, found.sensors), key=lambda sensor: sensor.id)),
+        sensors=tuple(_to_sensor(each) for _, each in sorted({each.id: each for each in found.sensors}.items())),
         datetime_first=_utc(found.datetimeFirst) if found.datetimeFirst else None,
         datetime_last=_utc(found.datetimeLast) if found.datetimeLast else None,
         fetched=now,

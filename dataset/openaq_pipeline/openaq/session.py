@@ -26,6 +26,13 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 
 NETWORK_HINT = "Check the network connection, the proxy settings and api.base_url."
 
+NO_CONNECTION = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ProxyError,
+    urllib3.exceptions.SSLError,
+)
+
 OUTAGE_AFTER = 3
 """So many questions in a row without any answer, each tried `ATTEMPTS` times: the rest of the run would fare alike."""
 
@@ -116,7 +123,10 @@ class Client:
         raise error
 
     def _fetch(self, path: str, params: Mapping[str, str | int] | None) -> Answer:
-        """Return whatever the server answers; raises `Unreachable` when no whole answer came in time."""
+        """Return whatever the server answers.
+
+        Raises `Unreachable` when no connection came about, another `RetriableError` when no whole answer came in time.
+        """
         started = time.monotonic()
         deadline.start(2 * self._timeout_seconds, self._timeout_seconds)
         try:
@@ -128,16 +138,13 @@ class Client:
                 stream=True,
             ) as response:
                 body = self._read(response.raw)
-                if response.status_code != 200:  # what is quoted in errors and logs must not hold the key
-                    body = body.replace(self._api_key.encode(), b"(key)")
+                body = body.replace(self._api_key.encode(), b"(key)")  # it may be quoted in errors, logs and rejects
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, headers, body, time.monotonic() - started)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             # The exception's own text holds the whole URL: only its kind is safe to show.
-            raise Unreachable(
-                f"No whole answer from {self._host}: {_kind(error)}",
-                hint=NETWORK_HINT,
-            ) from error
+            kind = Unreachable if _is_unreachable(error) else RetriableError
+            raise kind(f"No whole answer from {self._host}: {_kind(error)}", hint=NETWORK_HINT) from error
 
     def _read(self, raw: urllib3.BaseHTTPResponse) -> bytes:
         body = bytearray()
@@ -181,6 +188,16 @@ def require_key(api_key: str | None) -> str:
 def _is_fault(state: tenacity.RetryCallState) -> bool:
     """Say whether the last try ended with a 500."""
     return state.outcome is not None and isinstance(state.outcome.exception(), ServerFault)
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Say whether no connection came about at all; an answer that breaks off says nothing of the other questions."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, NO_CONNECTION):
+            return True
+        found = found.__cause__ or _reason(found) or found.__context__
+    return False
 
 
 def _kind(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from openaq_pipeline.storage import salvage
 
 HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
 COPY_BYTES = 1 << 20
-LOSS_NOTE = b"Rows of this file were lost; this note goes when a run has read them again.\n"
+LOSS_NOTE = b"No watermark stands on the rows of this location; this note goes when a run has remembered one.\n"
 
 _decode_rows = msgspec.json.Decoder(list[Measurement]).decode
 _encode = msgspec.json.Encoder().encode
@@ -83,6 +83,23 @@ class LocationFiles:
             raise storage_error(error, path) from error
         return Stored({} if self._loss_note(location_id).exists() else latest)
 
+    def disclaim(self, location_id: int) -> None:
+        """Note that no watermark may be derived from the file: rows of it were lost, or its first load is not through.
+
+        Every `inspect` then says that nothing is stored, until one brings the mark of the file as it then is.
+        """
+        with replacing(self._loss_note(location_id)) as file:
+            file.write(LOSS_NOTE)
+
+    def vouch(self, location_id: int, mark: FileMark | None) -> None:
+        """Take the note of `disclaim` away, now that a durable state stands on the file with this mark."""
+        note = self._loss_note(location_id)
+        if not note.exists():
+            return
+        with self.lock(location_id):
+            if mark is not None and self.mark(location_id) == mark:
+                note.unlink(missing_ok=True)
+
     def tail(self, location_id: int, since: datetime) -> list[Measurement]:
         """Return the stored rows from `since` on, in file order; raises `StorageError` for a damaged file."""
         path = self.path(location_id)
@@ -130,8 +147,7 @@ class LocationFiles:
         lost = len(found.unreadable) + len(found.rows) - len(own)
         place = keep_aside(path, now) if lost or _contradictory(own) else None
         if lost:
-            with replacing(self._loss_note(location_id)) as file:
-                file.write(LOSS_NOTE)
+            self.disclaim(location_id)
         with replacing(path) as file:
             file.write((HEAD + BETWEEN.join(map(_encode, rows)) + TAIL) if rows else EMPTY)
         # After damage nothing says which rows are gone: no watermark stands on this file until it was read anew.

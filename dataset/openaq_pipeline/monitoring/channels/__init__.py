@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, get_args
 
 from openaq_pipeline.errors import DeliveryError
 from openaq_pipeline.model import Channel, Notice
@@ -36,6 +36,13 @@ def channels_of(notifications: NotificationSettings, environment: str) -> dict[C
     return {channel: _made(make) for channel, make in _enabled(notifications, origin)}
 
 
+def enabled_channels(notifications: NotificationSettings) -> frozenset[Channel]:
+    """Return which channels are switched on, whether they work or not; imports no channel's code."""
+    if not notifications.enabled:
+        return frozenset()
+    return frozenset(channel for channel in get_args(Channel) if getattr(notifications, channel).enabled)
+
+
 def problems(notifications: NotificationSettings) -> dict[Channel, str]:
     """Return a sentence or two for each enabled channel that can't work as it is set; asks no server."""
     made = channels_of(notifications, "")
@@ -51,17 +58,16 @@ def _made(make: Callable[[], Sender]) -> Sender:
 
 def _enabled(notifications: NotificationSettings, origin: Origin) -> Iterator[tuple[Channel, Callable[[], Sender]]]:
     """Yield each enabled channel and what makes it; only these are imported, for a plain run's sake."""
-    if not notifications.enabled:
-        return
-    if notifications.slack.enabled:
+    enabled = enabled_channels(notifications)
+    if "slack" in enabled:
         from openaq_pipeline.monitoring.channels.slack import Slack  # noqa: PLC0415
 
         yield "slack", lambda: Slack(notifications.slack, origin)
-    if notifications.email.enabled:
+    if "email" in enabled:
         from openaq_pipeline.monitoring.channels.email import Email  # noqa: PLC0415
 
         yield "email", lambda: Email(notifications.email, origin)
-    if notifications.webhook.enabled:
+    if "webhook" in enabled:
         from openaq_pipeline.monitoring.channels.webhook import Webhook  # noqa: PLC0415
 
         yield "webhook", lambda: Webhook(notifications.webhook, origin)

@@ -1,0 +1,33 @@
+"""`deliver`: send the alerts that are still to be told; the daemon does so between runs."""
+
+from __future__ import annotations
+
+import argparse
+
+from openaq_pipeline.config import load
+from openaq_pipeline.monitoring.alert_file import AlertFile
+from openaq_pipeline.monitoring.channels import channels_of
+from openaq_pipeline.monitoring.delivery import deliver
+from openaq_pipeline.monitoring.log import set_up
+
+NOTHING = "No alert is due now. Still to be told later: {}."
+
+
+def main(namespace: argparse.Namespace) -> int:
+    """Send what is due; return 0, also if there was nothing, and 1 if a notice could not be delivered.
+
+    It takes half a minute at the most. What was tried is in the log.
+    """
+    settings = load(
+        config=namespace.config, data_dir=namespace.data_dir, log_level="DEBUG" if namespace.debug else None
+    )
+    if not settings.data_dir.is_dir():  # the locks would make the folder
+        print(NOTHING.format(0))
+        return 0
+    set_up(settings, to_file=True)
+    summary = deliver(AlertFile(settings.data_dir), channels_of(settings.notifications, settings.environment))
+    if summary.busy:
+        print("Another process is sending the alerts.")
+    elif not summary.tried and not summary.problem:
+        print(NOTHING.format(summary.pending))
+    return 1 if summary.failed or summary.problem else 0

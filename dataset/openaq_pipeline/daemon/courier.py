@@ -1,0 +1,113 @@
+"""Alerts between runs: what the daemon itself has to tell is noted, and what waits is sent by a child process.
+
+The daemon only looks when the next try is due. The child does the sending, so that no channel's code, and no receiver
+that hangs, gets into the daemon. To kill it loses nothing: a notice stays in the book until it is delivered.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from openaq_pipeline.daemon.child import Child, Snapshot
+from openaq_pipeline.daemon.watchdog import Reading
+from openaq_pipeline.errors import PipelineError
+from openaq_pipeline.model import Channel, Condition
+from openaq_pipeline.monitoring.alert_file import AlertFile
+from openaq_pipeline.monitoring.alerts import Book, due, update
+from openaq_pipeline.monitoring.channels import enabled_channels
+from openaq_pipeline.monitoring.conditions import between_runs
+from openaq_pipeline.monitoring.health import in_words
+from openaq_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 60.0
+"""From the start of one child to that of the next: one that fails at once must not be started again and again."""
+
+HUNG_RUN = "hung_run"
+
+Stamp = tuple[int, int, int]
+
+
+class Courier:
+    """Sends the notices of a data folder that wait for another try; one child at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamp: Stamp | None = None
+        self._book: Book | None = None
+        self._child: Child | None = None
+        self._started: float | None = None
+
+    def look(self, now: Reading, channels: frozenset[Channel], snapshot: Snapshot) -> None:
+        """Start a child if a notice is due on one of `channels`; never waits, and logs what goes wrong."""
+        if self._is_out() or (self._started is not None and now.steady - self._started < PAUSE_SECONDS):
+            return
+        self._child = None
+        self._refresh()
+        # What only a channel waits for that is switched off now, no child could send.
+        if self._book and any(due(self._book, now.wall, channel) for channel in channels):
+            self._started = now.steady
+            self._start(snapshot)
+
+    def finish(self, seconds: float) -> None:
+        """Give a child under way so long to end by itself, then end it."""
+        if self._child is not None and not self._child.join(seconds):
+            self._child.kill()
+            self._child.join(seconds)
+
+    def _is_out(self) -> bool:
+        return self._child is not None and not self._child.join(0)
+
+    def _start(self, snapshot: Snapshot) -> None:
+        try:
+            self._child = Child(["deliver"], snapshot, folder=self._folder, lock=None, ended=_tell_oddity)
+        except OSError as error:
+            log.error("The alerts that wait could not be sent: %s", error.strerror)  # noqa: TRY400 - a sentence
+
+    def _refresh(self) -> None:
+        """Read the book again if it has changed, and keep its outbox only: the rest may be megabytes."""
+        stamp = _stamp(self._folder / ".alerts.json")
+        if stamp == self._stamp:
+            return
+        self._stamp, self._book = stamp, None
+        try:
+            book = AlertFile(self._folder).read()
+        except PipelineError as error:
+            log.warning("The alerts that wait could not be read: %s", error.advice)
+            return
+        self._book = Book(book.id, outbox=book.outbox) if book.outbox else None
+
+
+def note_hung_run(settings: Settings, folder: Path, now: datetime, silence: timedelta) -> None:
+    """Note that a run made no progress for so long; the next run that ends closes it. Logs what goes wrong."""
+    cooldown = timedelta(hours=settings.monitoring.alerts.cooldown_hours)
+    channels = enabled_channels(settings.notifications)
+    found, moment = between_runs([hung_run(silence)]), now.replace(microsecond=0)
+    try:
+        AlertFile(folder).change(moment, lambda book: update(book, found, moment, cooldown=cooldown, channels=channels))
+    except PipelineError as error:
+        log.warning("The alert about the hung run could not be noted: %s", error.advice)
+
+
+def hung_run(silence: timedelta) -> Condition:
+    """Return the condition of a run that had to be ended because it made no progress for so long."""
+    message = f"A run stored nothing for {in_words(silence)} and was ended; what it had stored before is whole."
+    hint = "The next run comes as planned. If it hangs too, see pipeline.log, and whether the disk and network answer."
+    return Condition(HUNG_RUN, "critical", "A run hangs", message, hint)
+
+
+def _tell_oddity(code: int) -> None:
+    """Log how a child ended, unless it was delivered (0), refused (1, and logged there) or killed here."""
+    if code > 1:
+        log.warning("The sending of alerts ended with exit code %d", code)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
