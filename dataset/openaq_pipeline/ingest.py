@@ -47,6 +47,10 @@ ROWS_IN_FLIGHT = 20_000
 """A worker that holds more rows than this commits them, so that memory does not grow with the window."""
 
 
+STUBBORN_AFTER = 3
+"""So many failed reads in a row are no passing trouble, although each alone could be (504, unreadable answers)."""
+
+
 class Parts(msgspec.Struct, frozen=True):
     """What an ingest works with."""
 
@@ -139,6 +143,7 @@ class _LocationIngest:
         self._planned += plan.requests_for(filter(None, map(self._window, location.sensors)))
         try:
             self._read_all(location.sensors)
+            self._park_stubborn()
         finally:
             self._commit()
         whole = not any(report.outcome in {"failed", "skipped"} for report in self._reports)
@@ -228,9 +233,19 @@ class _LocationIngest:
     def _fail(self, sensor: Sensor, error: PipelineError) -> None:
         """Remember a failed read; what can't heal by itself parks the sensor."""
         if self._order.span is None:
-            park = not isinstance(error, RetriableError)
-            self._sensors[sensor.id] = watermark.failed(self._state_of(sensor), str(error), self._order.now, park=park)
+            park, counts = not isinstance(error, RetriableError), not isinstance(error, Unreachable)
+            state = watermark.failed(self._state_of(sensor), str(error), self._order.now, park=park, counts=counts)
+            self._sensors[sensor.id] = state
         self._note(sensor, "failed", str(error))
+
+    def _park_stubborn(self) -> None:
+        """Park what has failed again and again in ways that usually pass, if OpenAQ answers for its neighbours."""
+        if not any(report.outcome == "ok" for report in self._reports):
+            return  # then it may be OpenAQ itself that is ill
+        for report in self._reports:
+            state = self._sensors.get(report.sensors_id, SensorState())
+            if report.outcome == "failed" and state.failures >= STUBBORN_AFTER:
+                self._sensors[report.sensors_id] = watermark.parked(state, self._order.now)
 
     def _note(self, sensor: Sensor, outcome: SensorOutcome, error: str | None = None) -> None:
         """Note how a sensor fared; its figures come with the commits."""

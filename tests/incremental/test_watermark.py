@@ -81,10 +81,10 @@ def test_a_success_forgets_the_failures_and_keeps_the_watermark(state: SensorSta
 
 @given(states, moments)
 def test_a_failure_keeps_the_watermark_and_the_sweep(state: SensorState, now: datetime) -> None:
-    for park in (True, False):
-        after = watermark.failed(state, "no", now, park=park)
+    for park, counts in ((True, True), (False, True), (False, False)):
+        after = watermark.failed(state, "no", now, park=park, counts=counts)
         assert (after.watermark, after.swept) == (state.watermark, state.swept)
-        assert (after.failures, after.last_error) == (state.failures + park, "no")
+        assert (after.failures, after.last_error) == (state.failures + counts, "no")
 
 
 def test_the_wait_of_a_parked_sensor_doubles_up_to_a_day() -> None:

@@ -48,12 +48,16 @@ def succeeded(state: SensorState, now: datetime, *, swept: bool) -> SensorState:
     )
 
 
-def failed(state: SensorState, error: str, now: datetime, *, park: bool) -> SensorState:
+def failed(state: SensorState, error: str, now: datetime, *, park: bool, counts: bool = True) -> SensorState:
     """Return the state after a failed read; `park`: do not ask again before a wait that doubles up to a day.
 
-    A failure that heals by itself (no network, OpenAQ busy) parks nothing and lengthens no later parking.
+    `counts` False: the failure was not the sensor's (no network), and lengthens no later parking.
     """
-    if not park:
-        return msgspec.structs.replace(state, last_error=error)
-    wait = min(FIRST_PARKING * 2 ** min(state.failures, 10), LONGEST_PARKING)
-    return msgspec.structs.replace(state, failures=state.failures + 1, last_error=error, parked_until=now + wait)
+    known = msgspec.structs.replace(state, failures=state.failures + counts, last_error=error)
+    return parked(known, now) if park else known
+
+
+def parked(state: SensorState, now: datetime) -> SensorState:
+    """Return the state of a sensor that is not asked for a while: an hour after one failure, two hours after two."""
+    wait = min(FIRST_PARKING * 2 ** min(max(state.failures - 1, 0), 10), LONGEST_PARKING)
+    return msgspec.structs.replace(state, parked_until=now + wait)
