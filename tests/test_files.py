@@ -449,7 +449,7 @@ def test_a_second_process_is_told_at_once_and_a_killed_holder_leaves_no_lock(tmp
         began = time.monotonic()
         with pytest.raises(LockHeld, match="Another process is working on") as caught, files.hold_folder(tmp_path):
             pass
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert "--data-dir" in caught.value.hint
         process.kill()
         process.wait()
@@ -522,7 +522,7 @@ def test_a_held_location_is_waited_for_and_then_tried_another_time(
             files.hold_location(tmp_path, 7),
         ):
             pass
-        assert 0.25 < time.monotonic() - began < 5
+        assert 0.25 < time.monotonic() - began < 15
         assert caught.value.hint
         process.kill()
         process.wait()

@@ -117,7 +117,7 @@ def test_a_slack_that_hangs_or_drips_costs_no_more_than_the_deadline(receive: Re
     error = refusal(slack(receive(answer).url()), seconds=0.4)
     assert str(error) == "Slack (127.0.0.1) did not answer in time"
     assert not error.permanent
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 6
 
 
 def test_a_connection_that_breaks_is_left_to_the_next_pass(receive: Receive) -> None:

@@ -38,9 +38,9 @@ def test_the_next_run_still_comes_within_about_an_interval(
     clock.write_text(f"{jump}\n")
     jumped, before = time.monotonic(), len(pages(place))
     asked = wait_for_pages(place, before + 2)
-    assert asked[before] - jumped < INTERVAL_SECONDS + 4, "the start of a run on a busy machine included"
+    assert asked[before] - jumped < INTERVAL_SECONDS + 10, "the start of a run on a busy machine included"
     assert asked[before + 1] - asked[before] > 0.4, "no burst"
-    assert asked[before] - jumped > 1.6, "nor one at once: the last one is not forgotten"
+    assert asked[before] - asked[before - 1] > INTERVAL_SECONDS / 2, "nor one at once: the last one is not forgotten"
     daemon.logs("The clock was set (back|forward) by")
     assert resident_bytes(daemon.process.pid) < 150e6, "ten years of runs are not made up one by one"
     assert daemon.stop() == 0

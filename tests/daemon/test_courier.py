@@ -120,7 +120,7 @@ def test_a_receiver_that_hangs_delays_neither_the_end_of_the_daemon_nor_loses_th
     until(lambda: len(hook.received) == 2, "a second try")
     began = time.monotonic()
     assert daemon.stop() == 0
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
     assert len(AlertFile(program.data).read().outbox) == 1
     assert refusing.requests.total
 

@@ -81,7 +81,7 @@ def test_a_watcher_that_hangs_delays_no_run_and_gets_one_beat_at_a_time(
     watcher.hold.clear()
     daemon = schedule(seconds=0.7, HEARTBEAT_URL=watcher.url)
     asked = wait_for_pages(place, 3)
-    assert asked[2] - asked[0] < 5
+    assert asked[2] - asked[0] < 10
     assert len(watcher.paths) == 1
     assert daemon.stop(seconds=5) == 0
 
