@@ -148,8 +148,8 @@ class SensorState(msgspec.Struct, frozen=True):
     """What is remembered of one sensor between runs.
 
     `watermark` is the latest period end up to which everything OpenAQ showed is durably stored; None: nothing yet.
-    `failures` counts the reads in a row that parked the sensor. `parked_until` is the next probe of a parked sensor,
-    None if it is not parked; `last_error` is why the last read failed. `swept` is when the wide look-back last ran.
+    `failures` counts failed reads in a row, a missing network aside. `parked_until` is the next probe of a parked
+    sensor, None if it is not parked; `last_error` is why the last read failed. `swept` is when the wide look-back ran.
     """
 
     watermark: dt.datetime | None = None

@@ -133,7 +133,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="end of that range; a date means its whole day (default: now)",
     )
     parser.add_argument(
-        "--reset-state", action="store_true", help="forget the watermarks and read anew; keeps the data"
+        "--reset-state", action="store_true", help="read at least the first span (initial_days) anew; keeps the data"
     )
     parser.add_argument(
         "--dry-run",
