@@ -34,7 +34,6 @@ from openaq_pipeline.model import (
     SensorOutcome,
     SensorReport,
     SensorState,
-    Stored,
     Window,
 )
 from openaq_pipeline.openaq.series import walk
@@ -106,18 +105,6 @@ def ingest(parts: Parts, location_id: int, order: Order) -> Ingested:
         return Ingested(work.report(error.advice, spoilt=isinstance(error, StorageError)))
 
 
-def known_state(state: LocationState, stored: Stored, now: datetime) -> LocationState:
-    """Return the state that the file bears out: rebuilt where it is lost, held back where it is ahead."""
-    if stored.latest is None:
-        return state
-    latest = stored.latest
-    if state.sensors:
-        known = {key: watermark.held_by(sensor, latest.get(key)) for key, sensor in state.sensors.items()}
-    else:
-        known = {key: watermark.rebuilt(stamp, now) for key, stamp in latest.items()}
-    return msgspec.structs.replace(state, sensors=known)
-
-
 class _LocationIngest:
     """The way of one location through one run."""
 
@@ -158,7 +145,7 @@ class _LocationIngest:
             mark = rows.mark(self._id)
         if stored.warning:
             self._warnings.append(stored.warning)
-        self._state = msgspec.structs.replace(known_state(state, stored, self._order.now), file=mark)
+        self._state = msgspec.structs.replace(watermark.borne_out(state, stored.latest, self._order.now), file=mark)
         self._sensors = dict(self._state.sensors)
         if self._order.reset:
             self._sensors = {key: watermark.forgotten(sensor) for key, sensor in self._sensors.items()}

@@ -18,6 +18,10 @@ Channel = Literal["slack", "email", "webhook"]
 SensorOutcome = Literal["ok", "parked", "failed", "skipped"]
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are not what they should be; broken UTF-8 is no `DecodeError`."""
+
+
 class Key(NamedTuple):
     """What makes a measurement one and the same: the sensor and the end of its period (OPENAQ: unique upstream)."""
 

@@ -323,6 +323,17 @@ def test_any_answer_shows_that_the_server_is_there(serve: Serve, answering: Answ
             client.get("/x")
 
 
+def peak_of_a_refusal(client: Client) -> int:
+    """Return the most bytes held while an answer is refused for its size."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(RetriableError, match="larger than"):
+            client.get("/x")
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 # What is no answer ---------------------------------------------------------------------------------------------
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -396,15 +407,7 @@ def test_a_body_over_the_cap_is_dropped_before_it_fills_the_memory(
             return False
 
     server = serve(answer)
-    client = client_for(server.base_url)
-    tracemalloc.start()
-    try:
-        with pytest.raises(RetriableError, match="larger than"):
-            client.get("/x")
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 3 * MAX_BODY_BYTES
+    assert peak_of_a_refusal(client_for(server.base_url)) < 3 * MAX_BODY_BYTES
 
 
 # Redirects -----------------------------------------------------------------------------------------------------
@@ -433,15 +436,7 @@ def test_a_redirect_to_nowhere_is_an_error_like_any_other(serve: Serve, client_f
 def test_the_body_of_a_redirect_is_capped_too(serve: Serve, answering: Answering, client_for: Ask) -> None:
     packed = bomb(4 * MAX_BODY_BYTES)
     server = serve(answering(302, packed, Location="/elsewhere", Content_Encoding="gzip"))
-    client = client_for(server.base_url)
-    tracemalloc.start()
-    try:
-        with pytest.raises(RetriableError, match="larger than"):
-            client.get("/x")
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 3 * MAX_BODY_BYTES
+    assert peak_of_a_refusal(client_for(server.base_url)) < 3 * MAX_BODY_BYTES
 
 
 # The key -------------------------------------------------------------------------------------------------------

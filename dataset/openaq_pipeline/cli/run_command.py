@@ -13,7 +13,7 @@ from types import FrameType
 
 import msgspec
 
-from openaq_pipeline.cli import show
+from openaq_pipeline.cli import EXIT_BUG, EXIT_FELL_SHORT, EXIT_FINE, show
 from openaq_pipeline.cli.arguments import range_end
 from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.config import load
@@ -86,8 +86,8 @@ def exit_code(report: RunReport) -> int:
         if report.hint:
             print(report.hint, file=sys.stderr)
     if any(location.bug for location in report.locations):
-        return 4
-    return 0 if report.complete else 1
+        return EXIT_BUG
+    return EXIT_FINE if report.complete else EXIT_FELL_SHORT
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import msgspec
 
+from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.run import STOPPED
-from openaq_pipeline.storage.salvage import UNREADABLE
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,8 @@ def plan_window(
 ) -> Window | None:
     """Return the window (watermark - look-back, now] of one sensor; None: nothing to ask (parked, or clock behind).
 
-    A sensor without a watermark starts `initial` ago, or further back if it was read since and was still silent then.
+    A sensor without a watermark starts `initial` ago, or further back if it was read since and was still silent then;
+    one whose window was never read whole starts at least as far back, because there may be holes behind its watermark.
     Once a day the look-back is the wider of `lookback` and `sweep`, for rows that came later than usual. Bounds are
     whole seconds, as OpenAQ's are.
     """
@@ -39,7 +40,7 @@ def plan_window(
     else:
         back = max(lookback, sweep) if is_sweep_due(state, now) else lookback
         start = min(state.watermark, now) - back
-        if state.swept is None:  # no window of this sensor was ever read whole, or it is to be read anew
+        if state.swept is None:
             start = min(start, now - initial)
     window = Window(start.replace(microsecond=0), now.replace(microsecond=0))
     return window if window.length > timedelta(0) else None

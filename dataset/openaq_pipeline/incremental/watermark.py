@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
 from openaq_pipeline.incremental.plan import SWEEP_EVERY
-from openaq_pipeline.model import SensorState
+from openaq_pipeline.model import LocationState, SensorState
 
 FIRST_PARKING = timedelta(hours=1)
 LONGEST_PARKING = timedelta(hours=24)
@@ -32,6 +33,20 @@ def rebuilt(stored: datetime, now: datetime) -> SensorState:
 def forgotten(state: SensorState) -> SensorState:
     """Return the state as if nothing had ever been read: only where the data end is kept, so that no gap opens."""
     return SensorState(watermark=state.watermark)
+
+
+def borne_out(state: LocationState, latest: Mapping[int, datetime] | None, now: datetime) -> LocationState:
+    """Return the state that the stored rows bear out: rebuilt where it is lost, held back where it is ahead.
+
+    `latest` is the latest stored stamp of each sensor, None where the file is as the state remembers it.
+    """
+    if latest is None:
+        return state
+    if state.sensors:
+        known = {key: held_by(sensor, latest.get(key)) for key, sensor in state.sensors.items()}
+    else:
+        known = {key: rebuilt(stamp, now) for key, stamp in latest.items()}
+    return msgspec.structs.replace(state, sensors=known)
 
 
 def held_by(state: SensorState, stored: datetime | None) -> SensorState:

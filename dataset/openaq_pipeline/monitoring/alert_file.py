@@ -14,11 +14,11 @@ from filelock import FileLock, Timeout
 
 from openaq_pipeline.errors import RetriableError, StorageError
 from openaq_pipeline.files import replacing, set_aside, storage_error
+from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.monitoring.alerts import VERSION, Book
 
 log = logging.getLogger(__name__)
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 WRITE_LOCK_SECONDS = 10.0
 """Changing the book takes milliseconds; who waits longer waits for something that hangs."""
 

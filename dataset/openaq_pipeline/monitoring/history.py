@@ -8,12 +8,11 @@ from pathlib import Path
 import msgspec
 
 from openaq_pipeline.files import replacing, set_aside, storage_error
+from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.monitoring.metrics import RunMetrics
 
 NAME = "metrics.json"
 KEPT_RUNS = 100
-
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class History(msgspec.Struct, frozen=True):
@@ -36,7 +35,7 @@ def read(folder: Path) -> History:
         return History()
     except OSError as error:
         raise storage_error(error, path) from error
-    except _UNREADABLE:
+    except UNREADABLE:
         return History(warning=f"{NAME} is damaged; the next run sets it aside and begins a new one")
 
 
@@ -56,7 +55,7 @@ def append(folder: Path, run: RunMetrics, now: datetime) -> str | None:
 
 
 def _decode(body: bytes) -> tuple[RunMetrics, ...]:
-    """Return the runs; raises one of `_UNREADABLE`, also for a time without a zone, which compares with no other."""
+    """Return the runs; raises one of `UNREADABLE`, also for a time without a zone, which compares with no other."""
     runs = msgspec.json.decode(body, type=_Document).runs
     stamps = [run.started for run in runs]
     stamps += [

@@ -18,7 +18,7 @@ import msgspec
 
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import hold_location, keep_aside, remove_temporary, replacing, storage_error
-from openaq_pipeline.model import FileMark, Key, Measurement, Stored, file_order
+from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
 from openaq_pipeline.storage import salvage
 
 HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
@@ -77,7 +77,7 @@ class LocationFiles:
                 self._loss_note(location_id).unlink(missing_ok=True)
                 return Stored(None)
             latest = {} if current is None else _scan(path, location_id)
-        except salvage.UNREADABLE:
+        except UNREADABLE:
             return self._mend(location_id, now)
         except OSError as error:
             raise storage_error(error, path) from error
@@ -107,7 +107,7 @@ class LocationFiles:
             with _Mapped(path) as view:
                 cut = _cut(view, since)
                 return _decode_rows(b"[" + view[cut.drop : cut.end] + b"]")
-        except salvage.UNREADABLE as error:
+        except UNREADABLE as error:
             raise _damaged(path) from error
 
     def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark:
@@ -115,7 +115,7 @@ class LocationFiles:
         path = self.path(location_id)
         try:
             self._write(path, since, rows)
-        except salvage.UNREADABLE as error:
+        except UNREADABLE as error:
             raise _damaged(path) from error
         mark = self.mark(location_id)
         if mark is None:

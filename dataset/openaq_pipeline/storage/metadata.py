@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 
 from openaq_pipeline.files import remove_temporary, replacing, set_aside, storage_error
-from openaq_pipeline.model import Location
-from openaq_pipeline.storage.salvage import UNREADABLE
+from openaq_pipeline.model import UNREADABLE, Location
 
 FRESH_FOR = timedelta(hours=24)
 """Sensors appear, merge and vanish; OPENAQ section 8 advises to look daily."""

@@ -8,8 +8,7 @@ from pathlib import Path
 import msgspec
 
 from openaq_pipeline.files import replacing, storage_error, sync_folder
-from openaq_pipeline.model import Reject
-from openaq_pipeline.storage.salvage import UNREADABLE
+from openaq_pipeline.model import UNREADABLE, Reject
 
 
 class Rejects:

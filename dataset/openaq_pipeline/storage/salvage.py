@@ -10,14 +10,11 @@ import msgspec
 
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import storage_error
-from openaq_pipeline.model import Measurement
+from openaq_pipeline.model import UNREADABLE, Measurement
 
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_all = msgspec.json.Decoder(list[Measurement]).decode
 _decode = msgspec.json.Decoder(Measurement).decode
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for bytes that are not what they should be; broken UTF-8 is no `DecodeError`."""
 
 _OBJECT = re.compile(rb'\{(?:[^{}"]++|"(?:[^"\\\n]++|\\.)*+")*+\}')
 """A JSON object without another one in it, as every row is; a brace inside a string is no brace."""

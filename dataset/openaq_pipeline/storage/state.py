@@ -12,8 +12,7 @@ import msgspec
 
 from openaq_pipeline.errors import FatalError
 from openaq_pipeline.files import remove_temporary, replacing, set_aside, storage_error
-from openaq_pipeline.model import LocationState
-from openaq_pipeline.storage.salvage import UNREADABLE
+from openaq_pipeline.model import UNREADABLE, LocationState
 
 VERSION = 1
 SAVE_EVERY_SECONDS = 2.0
