@@ -35,6 +35,7 @@ ENVIRONMENT_KEYS: dict[str, tuple[str, ...]] = {
     "SMTP_PASSWORD": ("notifications", "email", "password"),
     "WEBHOOK_URL": ("notifications", "webhook", "url"),
     "WEBHOOK_SECRET": ("notifications", "webhook", "secret"),
+    "DATABASE_URL": ("storage", "postgres", "dsn"),
 }
 SECRETS = (
     ("api", "api_key"),
@@ -43,6 +44,7 @@ SECRETS = (
     ("notifications", "email", "password"),
     ("notifications", "webhook", "url"),
     ("notifications", "webhook", "secret"),
+    ("storage", "postgres", "dsn"),
 )
 
 Path_ = tuple[str | int, ...]

@@ -34,13 +34,13 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
 
     `value` is None where OpenAQ has a row without a value. `datetime` is the **end** of the averaging period, the
     stamp OpenAQ stores; `datetime_local` is the same moment as OpenAQ prints it for the station.
-    `interval_seconds` is None where OpenAQ's interval can't be read; `has_flags` is None where the source does not
-    say. `issues` names the quality rules the row broke. `first_seen` is when this pipeline first stored the row.
+    `interval_seconds` is None where OpenAQ's interval can't be read; it, `parameters_id` and `has_flags` are None where
+    the source does not say (the archive). `issues` names the quality rules the row broke. `first_seen` is when this pipeline first stored the row.
     """
 
     location_id: int
     sensors_id: int
-    parameters_id: int
+    parameters_id: int | None
     parameter: str
     units: str
     value: float | None

@@ -251,10 +251,22 @@ class WebSettings(Section):
     port: Annotated[int, Strict(), Field(ge=1, le=65535)] = 8765
 
 
+class ArchiveSettings(Section):
+    """OpenAQ's public archive on S3. `location` is `s3://bucket`, or a folder that holds a copy of the bucket.
+
+    `endpoint` is another S3 server that has the bucket; empty: AWS.
+    """
+
+    location: Text = "s3://openaq-data-archive"
+    region: Text = "us-east-1"
+    endpoint: str = ""
+
+
 class PostgresSettings(Section):
-    """A copy in PostgreSQL; its address comes from DATABASE_URL."""
+    """A copy in PostgreSQL or TimescaleDB; `dsn` is its address, which belongs in DATABASE_URL."""
 
     enabled: bool = False
+    dsn: SecretStr | None = None
 
 
 class StorageSettings(Section):
@@ -274,6 +286,7 @@ class FileSettings(Section):
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     notifications: NotificationSettings = Field(default_factory=NotificationSettings)
     web: WebSettings = Field(default_factory=WebSettings)
+    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
 
 
