@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from openaq_pipeline.model import (
     FileMark,
+    License,
     Location,
     LocationState,
     Measurement,
@@ -17,6 +18,10 @@ from openaq_pipeline.model import (
     Stored,
     Window,
 )
+
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Source(Protocol):
@@ -30,13 +35,25 @@ class Source(Protocol):
 
 
 class RowStore(Protocol):
-    """Where rows go; see `storage.locations.LocationFiles`. All but `lock` and `mark` want the lock held."""
+    """Where rows go; see `storage.locations.LocationFiles`. All but `lock`, `mark` and `history` want the lock."""
 
     def lock(self, location_id: int) -> AbstractContextManager[None]:
         """Hold a location for one read, merge and write."""
 
     def mark(self, location_id: int) -> FileMark | None:
         """Return what tells this version of the store from any other; None: nothing stored."""
+
+    def history(self) -> HistoryStore:
+        """Return where the rows from before `sealed_to` are."""
+
+    def sealed_to(self, location_id: int) -> datetime | None:
+        """Return the first moment whose rows are here and not in the history; None: all are here."""
+
+    def seal(self, location_id: int, to: datetime) -> FileMark | None:
+        """Let the rows before `to`, which the history has by now, count there and not here."""
+
+    def oldest(self, location_id: int) -> datetime | None:
+        """Return the stamp of the first row; None: there is none."""
 
     def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:
         """Return what is stored, mended if need be."""
@@ -49,6 +66,22 @@ class RowStore(Protocol):
 
     def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark:
         """Put `rows` in the place of all rows from `since` on, all at once or not at all."""
+
+
+class HistoryStore(Protocol):
+    """Where rows older than the live window are, a table a year; see `storage.history.History`."""
+
+    def year(self, location_id: int, year: int) -> pa.Table:
+        """Return all rows of a year in file order, as a table of schema `columns.HISTORY`."""
+
+    def read(self, location_id: int, start: datetime, end: datetime) -> pa.Table:
+        """Return the rows with start <= stamp < end, by year and in the order of each file."""
+
+    def latest(self, location_id: int, before: datetime) -> dict[int, datetime]:
+        """Return the latest stamp before a moment of each sensor."""
+
+    def write(self, location_id: int, year: int, table: pa.Table, licenses: Iterable[License] | None) -> None:
+        """Replace a location's rows of a year; wants its lock held."""
 
 
 class RejectStore(Protocol):

@@ -96,7 +96,7 @@ def test_rows_of_distinct_keys_may_come_in_any_order_and_in_any_batches(
 
 
 def test_an_identical_row_stays_as_it_is_stored_with_its_issues() -> None:
-    stored = row(1.5, 1, seen=THEN, issues=("spike",), source="archive")
+    stored = row(1.5, 1, seen=THEN, issues=("spike",))
     merged = merge([stored], [row(1.5, 1)])
     assert merged.rows[0] is stored
     assert (merged.new, merged.revised, merged.read) == (set(), set(), {stored.key})
@@ -128,12 +128,10 @@ def test_a_value_that_became_null_is_a_revision_and_so_is_its_return() -> None:
         {"value": 2.0},
         {"value": None},
         {"has_flags": True},
-        {"has_flags": None},
         {"units": "ppm"},
         {"parameter": "pm10"},
         {"parameters_id": 1},
         {"interval_seconds": 900},
-        {"interval_seconds": None},
         {"datetime_local": "elsewhere"},
         {"location_id": 8},
     ],
@@ -144,11 +142,48 @@ def test_what_openaq_tells_differently_is_a_revision(changes: dict[str, Any]) ->
     assert merge([known], [told]).revised
 
 
-@pytest.mark.parametrize("changes", [{"issues": ("spike",)}, {"source": "archive"}, {"first_seen": THEN}])
+@pytest.mark.parametrize("changes", [{"issues": ("spike",)}, {"first_seen": THEN}])
 def test_what_is_ours_makes_no_revision(changes: dict[str, Any]) -> None:
     known, told = row(1.5, 1), msgspec.structs.replace(row(1.5, 1), **changes)
     assert same(known, told)
     assert not merge([known], [told]).revised
+
+
+UNTOLD: dict[str, Any] = {"parameters_id": None, "interval_seconds": None, "has_flags": None}
+
+
+@pytest.mark.parametrize("name", UNTOLD)
+def test_what_a_source_does_not_tell_contradicts_nothing_and_is_learnt_from_another(name: str) -> None:
+    known, told = row(1.5, 1, seen=THEN, issues=("spike",)), row(1.5, 1)
+    silent = msgspec.structs.replace(told, **{name: None})
+    assert merge([known], [silent]).rows == [known]
+    learnt = merge([msgspec.structs.replace(known, **{name: None})], [told])
+    assert learnt.rows == [known]
+    assert (learnt.new, learnt.revised) == (set(), set())
+
+
+def test_a_revision_that_does_not_tell_a_fact_keeps_it() -> None:
+    assert merge([row(1.5, 1)], [row(2.5, 1, **UNTOLD)]).rows == [row(2.5, 1)]
+
+
+def test_the_archive_does_not_change_what_the_api_has_said() -> None:
+    said = row(None, 1, seen=THEN)
+    merged = merge([said], [row(1.5, 1, source="archive", **UNTOLD)])
+    assert merged.rows == [said]
+    assert (merged.new, merged.revised, merged.read) == (set(), set(), {said.key})
+
+
+def test_the_api_takes_the_place_of_the_archive_and_only_another_value_is_a_revision() -> None:
+    archived = row(1.5, 1, seen=THEN, source="archive", issues=("spike",), datetime_local="written otherwise", **UNTOLD)
+    same_value = merge([archived], [row(1.5, 1)])
+    assert same_value.rows == [row(1.5, 1, seen=THEN, issues=("spike",))]
+    assert not same_value.revised
+    assert merge([archived], [row(2.5, 1)]).revised
+
+
+def test_a_file_of_the_archive_that_was_written_anew_revises_its_rows() -> None:
+    archived = row(1.5, 1, seen=THEN, source="archive", **UNTOLD)
+    assert merge([archived], [row(2.5, 1, source="archive", **UNTOLD)]).revised
 
 
 def test_a_moment_is_one_key_in_every_zone() -> None:

@@ -18,12 +18,17 @@ class Merged(msgspec.Struct, frozen=True):
     read: set[Key]
 
 
+FACTS = ("parameters_id", "interval_seconds", "has_flags")
+"""What a source may not tell; None there says nothing. A `value` of None does: OpenAQ has rows without a value."""
+
+
 def merge(stored: Iterable[Measurement], incoming: Iterable[Measurement]) -> Merged:
     """Return stored and incoming rows as one, unique by key and sorted by (datetime, sensors_id).
 
     Of rows with one key in `incoming` the last wins: stamps are printed without their fraction, so two rows of one
     second look alike (OPENAQ section 3.3). A revised row keeps the `first_seen` of the stored one; an identical one
-    stays as it is stored. `issues`, `source` and `first_seen` make no revision: they are ours.
+    stays as it is stored, but for facts that were not known of it. `issues`, `source` and `first_seen` make no
+    revision: they are ours. What the API has said of a row, the archive does not change: its files are days older.
     """
     rows = {row.key: row for row in stored}
     fresh = {row.key: row for row in incoming}
@@ -34,21 +39,43 @@ def merge(stored: Iterable[Measurement], incoming: Iterable[Measurement]) -> Mer
         if known is None:
             new.add(key)
             rows[key] = row
+        elif row.source == "archive" != known.source:
+            continue
         elif not same(known, row):
             revised.add(key)
-            rows[key] = msgspec.structs.replace(row, first_seen=known.first_seen)
+            rows[key] = _with_known(known, row)
+        elif _tells_more(known, row):
+            rows[key] = msgspec.structs.replace(_with_known(known, row), issues=known.issues)
     return Merged(sorted(rows.values(), key=file_order), new, revised, set(fresh))
 
 
 def same(one: Measurement, other: Measurement) -> bool:
-    """Say whether two rows of one key tell the same."""
+    """Say whether two rows of one key tell the same, as far as both tell it; two sources may write local time apart."""
     return (
         one.value == other.value
-        and one.has_flags == other.has_flags
         and one.units == other.units
-        and one.parameters_id == other.parameters_id
         and one.parameter == other.parameter
-        and one.interval_seconds == other.interval_seconds
-        and one.datetime_local == other.datetime_local
         and one.location_id == other.location_id
+        and (one.datetime_local == other.datetime_local or one.source != other.source)
+        and _agree(one.has_flags, other.has_flags)
+        and _agree(one.interval_seconds, other.interval_seconds)
+        and _agree(one.parameters_id, other.parameters_id)
     )
+
+
+def _agree(one: int | None, other: int | None) -> bool:
+    """Say whether two facts do not contradict each other: what is not told contradicts nothing."""
+    return one == other or one is None or other is None
+
+
+def _tells_more(known: Measurement, row: Measurement) -> bool:
+    """Say whether a row that tells the same has facts that were not known, or has them from the API at last."""
+    if known.source == "archive" != row.source:
+        return True
+    return any(getattr(known, name) is None and getattr(row, name) is not None for name in FACTS)
+
+
+def _with_known(known: Measurement, row: Measurement) -> Measurement:
+    """Return a row that takes the place of a known one, with what that one knew beyond it."""
+    kept = {name: getattr(known, name) for name in FACTS if getattr(row, name) is None}
+    return msgspec.structs.replace(row, first_seen=known.first_seen, **kept)

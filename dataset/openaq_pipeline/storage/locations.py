@@ -1,7 +1,8 @@
 """`location_{id}.json`: a JSON array, one measurement a line, sorted by (datetime, sensors_id), unique by key.
 
 Because it is sorted, what a run changes lies at the end: the cut is found by bisection, what is in front of it is
-copied as bytes and never decoded, so a run costs by what is new and not by what is kept.
+copied as bytes and never decoded, so a run costs by what is new and not by what is kept. Rows from before `sealed_to`
+count only in the location's history: here they are left over from an interrupted move, and go with the next write.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -19,7 +20,8 @@ import msgspec
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import hold_location, keep_aside, remove_temporary, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
-from openaq_pipeline.storage import salvage
+from openaq_pipeline.ports import HistoryStore
+from openaq_pipeline.storage import salvage, sealed
 
 HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
 COPY_BYTES = 1 << 20
@@ -27,6 +29,9 @@ LOSS_NOTE = b"No watermark stands on the rows of this location; this note goes w
 
 _decode_rows = msgspec.json.Decoder(list[Measurement]).decode
 _encode = msgspec.json.Encoder().encode
+
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class _Stamp(msgspec.Struct, gc=False):
@@ -37,7 +42,7 @@ _decode_stamp = msgspec.json.Decoder(_Stamp).decode
 
 
 class LocationFiles:
-    """The location files of one data folder. Every method but `mark` wants the location's lock held."""
+    """The location files of one data folder. Every method but `mark` and `history` wants the location's lock held."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -61,8 +66,41 @@ class LocationFiles:
             raise storage_error(error, path) from error
         return FileMark(stat.st_size, stat.st_mtime_ns)
 
+    def history(self) -> HistoryStore:
+        """Return where older rows are; this loads pyarrow."""
+        from openaq_pipeline.storage.history import History  # noqa: PLC0415 - a plain poll needs none
+
+        return History(self._folder)
+
+    def sealed_to(self, location_id: int) -> datetime | None:
+        """Return the first moment whose rows are here and not in the history; None: all are here."""
+        return sealed.sealed_to(self._folder, location_id)
+
+    def seal(self, location_id: int, to: datetime) -> FileMark | None:
+        """Let the rows before `to`, which the history has by now, count there; take them out of the file.
+
+        Returns the new mark of the file, None where there is no file.
+        """
+        sealed.seal(self._folder, location_id, to)
+        rest = self.tail(location_id, to)
+        return None if self.mark(location_id) is None else self.replace_tail(location_id, to, rest)
+
+    def oldest(self, location_id: int) -> datetime | None:
+        """Return the stamp of the first row in the file, whether it counts there or not; None: there is no row.
+
+        Raises `StorageError` for a damaged file.
+        """
+        path = self.path(location_id)
+        try:
+            with _Mapped(path) as view:
+                cut = _cut(view, BEGINNING)
+                line = view[cut.drop : max(cut.drop, view.find(b"\n", cut.drop))]
+                return _decode_stamp(line.removesuffix(b",")).datetime if line else None
+        except UNREADABLE as error:
+            raise _damaged(path) from error
+
     def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:
-        """Return what a file holds, reading it whole unless it is as `mark` remembers it.
+        """Return what a location holds, its file read whole unless it is as `mark` remembers it.
 
         A file that is not ours any more (edited, cut, damaged) is brought back into form: every row that can be
         read stays, and where one could not, the old file is set aside first, never overwritten. After such a loss
@@ -76,12 +114,19 @@ class LocationFiles:
             if current is not None and current == mark:
                 self._loss_note(location_id).unlink(missing_ok=True)
                 return Stored(None)
-            latest = {} if current is None else _scan(path, location_id)
+            latest = self._latest(location_id, {} if current is None else _scan(path, location_id))
         except UNREADABLE:
             return self._mend(location_id, now)
         except OSError as error:
             raise storage_error(error, path) from error
         return Stored({} if self._loss_note(location_id).exists() else latest)
+
+    def _latest(self, location_id: int, here: dict[int, datetime]) -> dict[int, datetime]:
+        """Return the latest stamp of each sensor that counts, in the history where the file has none."""
+        to = self.sealed_to(location_id)
+        if to is None:
+            return here
+        return self.history().latest(location_id, to) | {key: stamp for key, stamp in here.items() if stamp >= to}
 
     def disclaim(self, location_id: int) -> None:
         """Note that no watermark may be derived from the file: rows of it were lost, or its first load is not through.
@@ -101,20 +146,25 @@ class LocationFiles:
                 note.unlink(missing_ok=True)
 
     def tail(self, location_id: int, since: datetime) -> list[Measurement]:
-        """Return the stored rows from `since` on, in file order; raises `StorageError` for a damaged file."""
+        """Return the rows that count here from `since` on, in file order; raises `StorageError` for a damaged file."""
         path = self.path(location_id)
+        start = max(since, self.sealed_to(location_id) or since)
         try:
             with _Mapped(path) as view:
-                cut = _cut(view, since)
+                cut = _cut(view, start)
                 return _decode_rows(b"[" + view[cut.drop : cut.end] + b"]")
         except UNREADABLE as error:
             raise _damaged(path) from error
 
     def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark:
-        """Put `rows` (in file order) in the place of all rows from `since` on; return the new file's mark."""
+        """Put `rows` (in file order) in the place of all rows from `since` on; return the new file's mark.
+
+        Only rows that count here are given and kept; what an interrupted move left in front of them goes.
+        """
         path = self.path(location_id)
+        start = self.sealed_to(location_id)
         try:
-            self._write(path, since, rows)
+            self._write(path, start, since if start is None else max(start, since), rows)
         except UNREADABLE as error:
             raise _damaged(path) from error
         mark = self.mark(location_id)
@@ -122,15 +172,21 @@ class LocationFiles:
             raise StorageError(f"{path} vanished while it was written", hint="Keep other programs off the data folder.")
         return mark
 
-    def _write(self, path: Path, since: datetime, rows: Sequence[Measurement]) -> None:
+    def _write(self, path: Path, start: datetime | None, since: datetime, rows: Sequence[Measurement]) -> None:
+        """Write the file anew: its rows in [start, since) as they are (None: from the first), and then `rows`."""
         with _Mapped(path) as view, replacing(path) as file:
             keep = _cut(view, since).keep
-            for start in range(0, keep, COPY_BYTES):
-                file.write(view[start : min(start + COPY_BYTES, keep)])
+            skip = 0 if start is None else min(_cut(view, start).drop, keep)
+            # The bytes to keep begin with the bracket, which is written anew where rows in front of them go.
+            kept = keep > max(skip, len(HEAD))
+            if kept and skip > len(HEAD):
+                file.write(HEAD)
+            for position in range(skip if skip > len(HEAD) else 0, keep if kept else 0, COPY_BYTES):
+                file.write(view[position : min(position + COPY_BYTES, keep)])
             if rows:
-                file.write(BETWEEN if keep else HEAD)
+                file.write(BETWEEN if kept else HEAD)
                 file.write(BETWEEN.join(map(_encode, rows)))
-            file.write(TAIL if keep or rows else EMPTY)
+            file.write(TAIL if kept or rows else EMPTY)
 
     def _loss_note(self, location_id: int) -> Path:
         return self._folder / f".location_{int(location_id)}.loss"

@@ -1,8 +1,4 @@
-"""The commit of one location: merge what was read into what is stored, judge it, write it, count it.
-
-Rejects first, then the location file; the state is the caller's, and last. A crash between any two leaves the state
-behind the data, never ahead of them, and the next run heals it by reading the look-back again.
-"""
+"""The commit of a poll: recent rows, all of them and their neighbours in the location's file. Needs no pyarrow."""
 
 from __future__ import annotations
 
@@ -21,43 +17,25 @@ BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What a commit did: rows by sensor and by what became of them, and the file's mark (None: nothing to write)."""
+    """What a commit did: rows by sensor and by what became of them, and the file's mark (None: it is as it was)."""
 
     counts: Mapping[int, Counts]
     mark: FileMark | None
 
 
-def commit(
-    location_id: int,
-    rows: list[Measurement],
-    rejects: list[Reject],
-    *,
-    files: RowStore,
-    rejected: RejectStore,
-    judge: Judge,
-) -> Committed:
-    """Store rows of one location, of any of its sensors and in any order; wants the location's lock held.
-
-    When it returns, all of it is durable. Raises `StorageError`, and then nothing of it counts as stored.
-    """
-    counts = {sensors_id: Counts(rejected=n) for sensors_id, n in _by_sensor(rejects).items()}
-    if rejects:
-        rejected.add(location_id, rejects)
-    if not rows:
-        return Committed(counts, None)
+def commit_recent(location_id: int, rows: list[Measurement], *, files: RowStore, judge: Judge) -> Committed:
+    """Store rows of one location, none of whose neighbours in time are in its history; wants the lock held."""
     first = min(row.datetime for row in rows)
     # Rows up to `context` in front of the first may look odd now, and judging them needs as much again.
-    since = _before(first, 2 * judge.context)
-    before = files.tail(location_id, since)
-    merged = merge(before, rows)
-    after = _judged(merged, judge, _before(first, judge.context))
-    mark = files.replace_tail(location_id, since, after) if after != before else None
-    for sensors_id, stored in _counts(merged, after, _by_sensor(rows)).items():
-        counts[sensors_id] = counts.get(sensors_id, Counts()) + stored
-    return Committed(counts, mark)
+    since = before(first, 2 * judge.context)
+    stored = files.tail(location_id, since)
+    merged = merge(stored, rows)
+    after = _judged(merged, judge, before(first, judge.context))
+    mark = files.replace_tail(location_id, since, after) if after != stored else None
+    return Committed(_counts(merged, after, by_sensor(rows)), mark)
 
 
-def _before(moment: datetime, span: timedelta) -> datetime:
+def before(moment: datetime, span: timedelta) -> datetime:
     """Return the time so long before, or the first there is: OpenAQ's stamps may lie in the year 1."""
     return moment - span if moment - BEGINNING > span else BEGINNING
 
@@ -75,10 +53,10 @@ def _judged(merged: Merged, judge: Judge, since: datetime) -> list[Measurement]:
 
 def _counts(merged: Merged, after: list[Measurement], sent: Counter[int]) -> dict[int, Counts]:
     """Return by sensor what became of the rows sent; one sent twice in one read is identical to itself."""
-    new, revised = _by_sensor(merged.new), _by_sensor(merged.revised)
+    new, revised = by_sensor(merged.new), by_sensor(merged.revised)
     issues = {row.key: row.issues for row in after}
     clean = Counter(key.sensors_id for key in merged.read if not issues[key])
-    repeated = sent - _by_sensor(merged.read)
+    repeated = sent - by_sensor(merged.read)
     return {
         sensors_id: Counts(
             new=new[sensors_id],
@@ -90,6 +68,6 @@ def _counts(merged: Merged, after: list[Measurement], sent: Counter[int]) -> dic
     }
 
 
-def _by_sensor(items: Iterable[Measurement | Reject | Key]) -> Counter[int]:
+def by_sensor(items: Iterable[Measurement | Reject | Key]) -> Counter[int]:
     """Return how many of the items belong to each sensor."""
     return Counter(item.sensors_id for item in items)
