@@ -41,8 +41,8 @@ year's margin."""
 
 T = TypeVar("T")
 
-_HOUR = 3600.0
-_EARLIEST_SECONDS = EARLIEST.timestamp()
+HOUR_SECONDS = 3600.0
+EARLIEST_SECONDS = EARLIEST.timestamp()
 
 
 class Limits(NamedTuple):
@@ -55,12 +55,16 @@ class Limits(NamedTuple):
 
 
 class Judge:
-    """Applies the rules with one set of limits."""
+    """Applies the rules with one set of limits.
+
+    `gap_seconds`: values further apart are not compared. `future_seconds`: so long after a row was first seen may its
+    period end.
+    """
 
     def __init__(self, validation: ValidationSettings) -> None:
         self._validation = validation
-        self._future_seconds = validation.max_future_minutes * 60
-        self._gap_seconds = validation.series_tests.neighbour_hours * _HOUR
+        self.future_seconds = validation.max_future_minutes * 60
+        self.gap_seconds = validation.series_tests.neighbour_hours * HOUR_SECONDS
 
     @property
     def context(self) -> timedelta:
@@ -79,7 +83,7 @@ class Judge:
         flat_line_hours = tests.flat_line_hours.get(parameter)
         return Limits(
             _by_unit(self._validation.parameter_ranges.get(parameter), units),
-            None if flat_line_hours is None else flat_line_hours * _HOUR,
+            None if flat_line_hours is None else flat_line_hours * HOUR_SECONDS,
             _by_unit(tests.spike.get(parameter), units),
             _by_unit(tests.rate_of_change.get(parameter), units),
         )
@@ -111,7 +115,7 @@ class Judge:
             for position in positions:
                 unusable.add(position)
                 yield rule, position
-        for position in _future(rows, stamps, self._future_seconds):
+        for position in _future(rows, stamps, self.future_seconds):
             yield "future_datetime", position
         for position in _implausible(stamps):
             yield "implausible_datetime", position
@@ -126,7 +130,7 @@ class Judge:
         ]
         kept = [value for _, value in usable]
         times = [stamps[position] for position, _ in usable]
-        gap = self._gap_seconds
+        gap = self.gap_seconds
         if limits.flat_line_seconds is not None:
             for n in _flat_line(kept, times, limits.flat_line_seconds, gap):
                 yield "flat_line", usable[n][0]
@@ -182,7 +186,7 @@ def _future(rows: Sequence[Measurement], stamps: Sequence[float], allowed_second
 
 def _implausible(stamps: Sequence[float]) -> Iterator[int]:
     """Yield where the time is older than any measurement can be."""
-    return (n for n, stamp in enumerate(stamps) if stamp < _EARLIEST_SECONDS)
+    return (n for n, stamp in enumerate(stamps) if stamp < EARLIEST_SECONDS)
 
 
 def _flat_line(
@@ -228,5 +232,5 @@ def _rate_of_change(values: Sequence[float], times: Sequence[float], limit: floa
         change = abs(values[n] - values[n - 1])
         if change > limit:
             step = times[n] - times[n - 1]
-            if step <= gap_seconds and change / max(step / _HOUR, 1.0) > limit:
+            if step <= gap_seconds and change / max(step / HOUR_SECONDS, 1.0) > limit:
                 yield n
