@@ -13,8 +13,12 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+import pyarrow as pa
+
+from openaq_pipeline.columns import HISTORY, to_rows, to_table
 from openaq_pipeline.model import (
     FileMark,
+    License,
     Location,
     LocationState,
     Measurement,
@@ -31,11 +35,16 @@ def _nothing(_operation: str) -> None:
 
 
 class MemoryRows:
-    """A `RowStore` of lists. `rows` is what is stored, by location; one that was never written is not in it."""
+    """A `RowStore` of lists. `rows` is what is stored, by location; one that was never written is not in it.
+
+    `sealed` is from where on rows count there; the others are in `older`.
+    """
 
     def __init__(self, before: Hook = _nothing, after: Hook = _nothing) -> None:
         self.before, self.after = before, after
         self.rows: dict[int, list[Measurement]] = {}
+        self.sealed: dict[int, datetime] = {}
+        self.older = MemoryHistory(before, after)
         self._versions: dict[int, int] = {}
         self._disclaimed: set[int] = set()
 
@@ -57,7 +66,39 @@ class MemoryRows:
             return Stored(None)
         if location_id in self._disclaimed:
             return Stored({})
-        return Stored({row.sensors_id: row.datetime for row in self.rows.get(location_id, [])})
+        return Stored({row.sensors_id: row.datetime for row in self.all(location_id)})
+
+    def all(self, location_id: int) -> list[Measurement]:
+        """Return every row that counts, in file order."""
+        sealed_to = self.sealed.get(location_id)
+        older = [row for row in self.older.rows(location_id) if sealed_to is not None and row.datetime < sealed_to]
+        return sorted(older, key=file_order) + self._counting(location_id)
+
+    def history(self) -> MemoryHistory:
+        """Return the twin of the history."""
+        return self.older
+
+    def sealed_to(self, location_id: int) -> datetime | None:
+        """Return from where on rows count here; None: all do."""
+        return self.sealed.get(location_id)
+
+    def seal(self, location_id: int, to: datetime) -> FileMark | None:
+        """Let rows before `to` count in the history, and then drop them here."""
+        self.before("rows.seal")
+        self.sealed[location_id] = to
+        self.after("rows.seal")
+        if location_id in self.rows:
+            return self.replace_tail(location_id, to, self.tail(location_id, to))
+        return None
+
+    def oldest(self, location_id: int) -> datetime | None:
+        """Return the stamp of the first row, whether it counts or not."""
+        self.before("rows.oldest")
+        return min((row.datetime for row in self.rows.get(location_id, [])), default=None)
+
+    def _counting(self, location_id: int) -> list[Measurement]:
+        sealed_to = self.sealed.get(location_id)
+        return [row for row in self.rows.get(location_id, []) if sealed_to is None or row.datetime >= sealed_to]
 
     def disclaim(self, location_id: int) -> None:
         """Let `inspect` say that nothing is stored, until it is given the mark of what is."""
@@ -65,15 +106,16 @@ class MemoryRows:
         self._disclaimed.add(location_id)
         self.after("rows.disclaim")
 
-    def tail(self, location_id: int, since: datetime) -> list[Measurement]:
-        """Return the stored rows from `since` on."""
+    def tail(self, location_id: int, since: datetime, until: datetime | None = None) -> list[Measurement]:
+        """Return the rows that count here from `since` on."""
         self.before("rows.tail")
-        return [row for row in self.rows.get(location_id, []) if row.datetime >= since]
+        rows = (row for row in self._counting(location_id) if row.datetime >= since)
+        return [row for row in rows if until is None or row.datetime < until]
 
     def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark:
         """Put `rows` in the place of all from `since` on."""
         self.before("rows.replace_tail")
-        kept = [row for row in self.rows.get(location_id, []) if row.datetime < since]
+        kept = [row for row in self._counting(location_id) if row.datetime < since]
         self.put_back(location_id, [*kept, *rows])
         self.after("rows.replace_tail")
         mark = self._mark(location_id)
@@ -91,6 +133,41 @@ class MemoryRows:
         if location_id not in self.rows:
             return None
         return FileMark(len(self.rows[location_id]), self._versions[location_id])
+
+
+class MemoryHistory:
+    """A `HistoryStore` of tables by location and year."""
+
+    def __init__(self, before: Hook = _nothing, after: Hook = _nothing) -> None:
+        self.before, self.after = before, after
+        self.tables: dict[tuple[int, int], pa.Table] = {}
+
+    def year(self, location_id: int, year: int) -> pa.Table:
+        """Return a year."""
+        self.before("history.year")
+        return self.tables.get((location_id, year), HISTORY.empty_table())
+
+    def read(self, location_id: int, start: datetime, end: datetime) -> pa.Table:
+        """Return the rows with start <= stamp < end."""
+        self.before("history.read")
+        return to_table([row for row in self.rows(location_id) if start <= row.datetime < end])
+
+    def latest(self, location_id: int, before: datetime) -> dict[int, datetime]:
+        """Return the latest stamp before a moment of each sensor."""
+        rows = sorted(self.rows(location_id), key=file_order)
+        return {row.sensors_id: row.datetime for row in rows if row.datetime < before}
+
+    def write(self, location_id: int, year: int, table: pa.Table, licenses: Iterable[License] | None) -> None:
+        """Replace a year."""
+        del licenses
+        self.before("history.write")
+        self.tables[location_id, year] = table
+        self.after("history.write")
+
+    def rows(self, location_id: int) -> list[Measurement]:
+        """Return all rows, by year."""
+        found = sorted((year, table) for (owner, year), table in self.tables.items() if owner == location_id)
+        return [row for _, table in found for row in to_rows(location_id, table)]
 
 
 class MemoryRejects:

@@ -106,7 +106,7 @@ class IngestMachine(RuleBasedStateMachine):
             metadata=self.metadata,
             judge=Judge(validation),
             required=Required(validation.required_fields),
-            data=DataSettings(lookback_hours=LOOKBACK_HOURS, sweep_hours=SWEEP_HOURS),
+            data=DataSettings(lookback_hours=LOOKBACK_HOURS, sweep_hours=SWEEP_HOURS, live_days=1, initial_days=3650),
         )
         self.backups: list[list[Measurement]] = []
 
@@ -150,8 +150,9 @@ class IngestMachine(RuleBasedStateMachine):
         self.source.rows.setdefault(key, None)
         self.source.broken.add(key)
 
-    @rule(hours=st.sampled_from([1, 2, 5, 24, 90, 90]))
+    @rule(hours=st.sampled_from([1, 2, 5, 24, 90, 90, 500]))
     def time_passes(self, hours: int) -> None:
+        """Months too, so that rows move to the history."""
         self.source.now += timedelta(hours=hours)
 
     @rule(
@@ -196,7 +197,7 @@ class IngestMachine(RuleBasedStateMachine):
 
     @rule()
     def a_backup_is_made(self) -> None:
-        self.backups.append(self.stored())
+        self.backups.append(list(self.rows.rows.get(HERE, [])))
 
     @precondition(lambda self: self.backups)
     @rule(which=st.integers(0, 2))
@@ -208,7 +209,7 @@ class IngestMachine(RuleBasedStateMachine):
         self.state.states.clear()
 
     def stored(self) -> list[Measurement]:
-        return list(self.rows.rows.get(HERE, []))
+        return self.rows.all(HERE)
 
     def known(self) -> dict[int, SensorState]:
         return self.state.states[HERE].sensors if HERE in self.state.states else {}

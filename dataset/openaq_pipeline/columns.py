@@ -1,8 +1,8 @@
 """Measurements as Arrow columns: the same rows as `model.Measurement`, a thousand times more of them.
 
 What handles history (years of rows) works on these tables, what handles a poll (some dozens of rows) on the structs;
-both hold the same fields in the same order. pyarrow costs a third of a second and 60 MB to import, so this module is only
-imported, inside the functions that need it, where rows move to history or are read back.
+both hold the same fields in the same order. pyarrow costs a third of a second and 60 MB to import, so this module is
+imported only where rows move to history or are read back, inside the functions that do so.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from openaq_pipeline.commit import commit
+from openaq_pipeline.commit.seal import open_history, seal
 from openaq_pipeline.errors import (
     FatalError,
     ItemMissing,
@@ -24,6 +25,7 @@ from openaq_pipeline.errors import (
 from openaq_pipeline.incremental import plan, watermark
 from openaq_pipeline.model import (
     Counts,
+    License,
     Location,
     LocationReport,
     LocationState,
@@ -113,6 +115,7 @@ class _LocationIngest:
         self._id = location_id
         self._order = order
         self._name: str | None = None
+        self._licenses: tuple[License, ...] | None = None
         self._state = LocationState()
         self._sensors: dict[int, SensorState] = {}
         self._rows: list[Measurement] = []
@@ -127,12 +130,15 @@ class _LocationIngest:
         """Return the report of this location; raises what ended it early, with what was read before stored."""
         self._open()
         location = self._describe()
+        self._name, self._licenses = location.name, location.licenses
         self._planned += plan.requests_for(filter(None, map(self._window, location.sensors)))
+        self._make_room()
         try:
             self._read_all(location.sensors)
             self._park_stubborn()
         finally:
             self._commit()
+        self._seal()
         whole = not any(report.outcome in {"failed", "skipped"} for report in self._reports)
         self._remember(success=whole)
         return self.report()
@@ -165,8 +171,34 @@ class _LocationIngest:
             self._warnings.append(f"the list of sensors is of {known.fetched:%Y-%m-%d}: {error}")
             return known
         metadata.put(location)
-        self._name = location.name
         return location
+
+    def _live_from(self) -> datetime:
+        """Return where the live window begins."""
+        known = [state.watermark for state in self._sensors.values() if state.watermark is not None]
+        return plan.live_from(max(known, default=None), self._order.now, self._parts.data.live_days)
+
+    def _make_room(self) -> None:
+        """Let a backfill of what is older than the live window find a history to go to."""
+        span, start = self._order.span, self._live_from()
+        if span is None or span.start >= start:
+            return
+        rows = self._parts.rows
+        with rows.lock(self._id):
+            open_history(self._id, start, files=rows, licenses=self._licenses)
+
+    def _seal(self) -> None:
+        """Move what has become older than the live window into the history; if that fails, the next run does it."""
+        if self._order.span is not None:
+            return
+        rows = self._parts.rows
+        try:
+            with rows.lock(self._id):
+                mark = seal(self._id, self._live_from(), files=rows, licenses=self._licenses)
+        except StorageError as error:
+            self._warnings.append(f"older rows could not be moved to the history: {error.advice}")
+            return
+        self._state = msgspec.structs.replace(self._state, file=mark or self._state.file)
 
     def _state_of(self, sensor: Sensor) -> SensorState:
         return self._sensors.get(sensor.id, SensorState())
@@ -252,6 +284,7 @@ class _LocationIngest:
                 files=parts.rows,
                 rejected=parts.rejects,
                 judge=parts.judge,
+                licenses=self._licenses,
             )
         for sensors_id, counts in done.counts.items():
             self._counts[sensors_id] = self._counts.get(sensors_id, Counts()) + counts

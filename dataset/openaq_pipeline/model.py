@@ -35,7 +35,8 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     `value` is None where OpenAQ has a row without a value. `datetime` is the **end** of the averaging period, the
     stamp OpenAQ stores; `datetime_local` is the same moment as OpenAQ prints it for the station.
     `interval_seconds` is None where OpenAQ's interval can't be read; it, `parameters_id` and `has_flags` are None where
-    the source does not say (the archive). `issues` names the quality rules the row broke. `first_seen` is when this pipeline first stored the row.
+    the source does not say (the archive). `issues` names the quality rules the row broke. `first_seen` is when this
+    pipeline first stored the row.
     """
 
     location_id: int

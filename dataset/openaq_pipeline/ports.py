@@ -19,7 +19,6 @@ from openaq_pipeline.model import (
     Window,
 )
 
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -61,8 +60,8 @@ class RowStore(Protocol):
     def disclaim(self, location_id: int) -> None:
         """Note that no watermark may be derived from what is stored, until `inspect` is given its mark."""
 
-    def tail(self, location_id: int, since: datetime) -> list[Measurement]:
-        """Return the stored rows from `since` on, in file order."""
+    def tail(self, location_id: int, since: datetime, until: datetime | None = None) -> list[Measurement]:
+        """Return the rows stored here with since <= stamp < until, in file order; None: up to the end."""
 
     def replace_tail(self, location_id: int, since: datetime, rows: Sequence[Measurement]) -> FileMark:
         """Put `rows` in the place of all rows from `since` on, all at once or not at all."""

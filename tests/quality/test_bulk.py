@@ -127,7 +127,9 @@ def test_rows_as_history_keeps_them_get_the_judges_issues(rows: list[Measurement
 
 
 @given(SORTED, ANY_LIMITS)
-def test_the_judges_issues_are_given_whatever_the_limits(rows: list[Measurement], validation: ValidationSettings) -> None:
+def test_the_judges_issues_are_given_whatever_the_limits(
+    rows: list[Measurement], validation: ValidationSettings
+) -> None:
     assert_same(Judge(validation), rows)
 
 

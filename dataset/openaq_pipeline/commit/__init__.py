@@ -1,8 +1,8 @@
 """The commit of one location: merge what was read into what is stored, judge it, write it, count it.
 
-The one place where data are written: rejects first, then the history, then the location file; the state is the caller's,
-and last. A crash between any two leaves the state behind the data, never ahead of them, and the next run heals it by
-reading the look-back again.
+The one place where data are written: rejects first, then the history, then the location file; the state is the
+caller's, and last. A crash between any two leaves the state behind the data, never ahead of them, and the next run
+heals it by reading the look-back again.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def commit(
 ) -> Committed:
     """Store rows of one location, of any of its sensors and in any order; wants the location's lock held.
 
-    When it returns, all of it is durable. Raises `StorageError`, and then nothing of it counts as stored. `licenses` are
-    noted in the history files that are written; None: those noted there stay.
+    When it returns, all of it is durable. Raises `StorageError`, and then nothing of it counts as stored. `licenses`
+    are noted in the history files that are written; None: those noted there stay.
     """
     if rejects:
         rejected.add(location_id, rejects)

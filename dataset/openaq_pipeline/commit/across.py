@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openaq_pipeline.columns import HISTORY, UTC_STAMP, to_rows, to_table
-from openaq_pipeline.commit.recent import Committed, before
+from openaq_pipeline.columns import HISTORY, to_rows, to_table
+from openaq_pipeline.commit.recent import BEGINNING, Committed, before
 from openaq_pipeline.incremental import columns
 from openaq_pipeline.incremental.columns import IDENTICAL, NEW, NOT_READ, REVISED, MergedColumns
 from openaq_pipeline.model import Counts, FileMark, License, Measurement, file_order
 from openaq_pipeline.ports import RowStore
-from openaq_pipeline.quality.columns import issues
+from openaq_pipeline.quality.bulk import issues
 from openaq_pipeline.quality.rules import Judge
 
 END = datetime.max.replace(tzinfo=UTC)
@@ -30,13 +29,13 @@ def commit_across(
 ) -> Committed:
     """Store rows (schema `HISTORY`, any order) of one location that is sealed; wants its lock held.
 
-    Rows from before `sealed_to` go into the history, the year files first, the others into the location's file. All rows
-    of the span they cover are in memory at once: give years of rows in portions.
+    Rows from before `sealed_to` go into the history, and are written first, the others into the location's file. All
+    rows of the span they cover are in memory at once: give years of rows in portions.
     """
     if not rows.num_rows:
         return Committed({}, None)
     first, last = _span(rows)
-    work = _Across(location_id, files, judge, licenses)
+    work = _Across(location_id, files, licenses)
     merged = columns.merge(work.load(before(first, 2 * judge.context), _behind(last, 2 * judge.context)), rows)
     table, odd = _judged(merged, judge, before(first, judge.context), _behind(last, judge.context))
     mark = work.store(table, merged.touched | odd)
@@ -46,12 +45,12 @@ def commit_across(
 class _Across:
     """One location's stored rows around a span, and where they go back to."""
 
-    def __init__(self, location_id: int, files: RowStore, judge: Judge, licenses: Iterable[License] | None) -> None:
+    def __init__(self, location_id: int, files: RowStore, licenses: Iterable[License] | None) -> None:
         self._id = location_id
         self._files = files
         self._history = files.history()
         self._licenses = licenses
-        self._sealed_to = files.sealed_to(location_id) or before(END, END - END)
+        self._sealed_to = files.sealed_to(location_id) or BEGINNING
         self._start = self._end = self._sealed_to
         self._recent: list[Measurement] = []
 
@@ -79,7 +78,7 @@ class _Across:
     def _write(self, year: int, rows: pa.Table) -> None:
         """Put rows in the place of those of the span in a year's file."""
         there = self._history.year(self._id, year)
-        outside = there.filter(~pa.array(_between(there, self._start, self._end)).cast(pa.bool_()).to_numpy(zero_copy_only=False))
+        outside = there.filter(pa.array(~_between(there, self._start, self._end)))
         self._history.write(self._id, year, columns.overlay(outside, rows), self._licenses)
 
 
@@ -111,9 +110,7 @@ def _counts(merged: MergedColumns, table: pa.Table) -> dict[int, Counts]:
     """Return by sensor what became of the rows read; one read twice is identical to itself, as in a poll."""
     sensors = np.asarray(table.column("sensors_id"))
     clean = np.asarray(pc.equal(pc.list_value_length(table.column("issues").combine_chunks()), 0))
-    new, revised, identical = (
-        columns.count(sensors[merged.became == what]) for what in (NEW, REVISED, IDENTICAL)
-    )
+    new, revised, identical = (columns.count(sensors[merged.became == what]) for what in (NEW, REVISED, IDENTICAL))
     good, again = columns.count(sensors[clean & (merged.became != NOT_READ)]), merged.repeated
     return {
         sensors_id: Counts(

@@ -10,7 +10,7 @@ import msgspec
 
 from openaq_pipeline.incremental.merge import Merged, merge
 from openaq_pipeline.model import Counts, FileMark, Key, Measurement, Reject
-from openaq_pipeline.ports import RejectStore, RowStore
+from openaq_pipeline.ports import RowStore
 from openaq_pipeline.quality.rules import Judge
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)

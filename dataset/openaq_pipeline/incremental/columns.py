@@ -40,13 +40,7 @@ def merge(stored: pa.Table, incoming: pa.Table) -> MergedColumns:
 
     `stored` is unique already; of rows with one key in `incoming` the last wins.
     """
-    table = pa.concat_tables([stored, incoming]).unify_dictionaries().combine_chunks()
-    sensors, stamps = _numbers(table, "sensors_id"), _numbers(table, "datetime")
-    order = _order(sensors, stamps)
-    same_as_next = (np.diff(sensors[order]) == 0) & (np.diff(stamps[order]) == 0)
-    ends_key = np.append(~same_as_next, True)[: len(order)]
-    last = np.flatnonzero(ends_key)  # the order is stable: the last of a key is the last read
-    first = np.append(0, last[:-1] + 1)[: len(last)]
+    table, order, first, last = _keys(stored, incoming)
     before, after = order[first], order[last]
     was_stored, was_read = before < stored.num_rows, after >= stored.num_rows
     pairs = np.flatnonzero(was_stored & was_read)
@@ -59,8 +53,28 @@ def merge(stored: pa.Table, incoming: pa.Table) -> MergedColumns:
     rows = _with_known(rows, table, pairs[replaced], before[pairs[replaced]])
     touched = became == NEW
     touched[pairs[replaced]] = True
-    again = _repeated(sensors[stored.num_rows :], sensors[after[was_read]])
+    sensors = _numbers(table, "sensors_id")
+    again = count(sensors[stored.num_rows :]) - count(sensors[after[was_read]])
     return MergedColumns(rows, became, touched, again)
+
+
+def overlay(stored: pa.Table, rows: pa.Table) -> pa.Table:
+    """Return stored rows with others over them, which win where a key is in both, sorted by (sensors_id, datetime)."""
+    if not stored.num_rows:
+        return rows
+    table, order, _, last = _keys(stored, rows)
+    return _taken(table, order[last])
+
+
+def _keys(stored: pa.Table, incoming: pa.Table) -> tuple[pa.Table, Places, Places, Places]:
+    """Return both tables as one, the order of its rows by key, and where in this order each key begins and ends."""
+    table = pa.concat_tables([stored, incoming]).unify_dictionaries().combine_chunks()
+    sensors, stamps = _numbers(table, "sensors_id"), _numbers(table, "datetime")
+    order = _order(sensors, stamps)
+    same_as_next = (np.diff(sensors[order]) == 0) & (np.diff(stamps[order]) == 0)
+    ends_key = np.append(~same_as_next, True)[: len(order)]
+    last = np.flatnonzero(ends_key)  # the order is stable: the last of a key is the last read
+    return table, order, np.append(0, last[:-1] + 1)[: len(last)], last
 
 
 def _order(sensors: Places, stamps: Places) -> Places:
@@ -72,7 +86,7 @@ def _order(sensors: Places, stamps: Places) -> Places:
 
 
 def _compare(table: pa.Table, before: Places, after: Places) -> tuple[Marks, Marks]:
-    """Return for each pair of a stored and a read row whether it is a revision, and whether the read row replaces it."""
+    """Return for each pair of a stored and a read row whether it is a revision, and whether the read one replaces it."""
     source = _codes(table, "source")
     from_archive = np.asarray(pc.equal(table.column("source").combine_chunks(), ARCHIVE))
     kept = from_archive[after] & ~from_archive[before]  # what the API has said stands
@@ -111,11 +125,6 @@ def _taken(table: pa.Table, places: Places) -> pa.Table:
     if len(places) == table.num_rows and bool(np.all(places == np.arange(len(places)))):
         return table
     return table.take(pa.array(places))
-
-
-def _repeated(read: Places, kept: Places) -> Counter[int]:
-    """Return by sensor how many of the rows read were not the last of their key."""
-    return count(read) - count(kept)
 
 
 def count(sensors: Places) -> Counter[int]:

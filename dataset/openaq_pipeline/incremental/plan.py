@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from openaq_pipeline.model import SensorState, Window
 
@@ -44,6 +44,18 @@ def plan_window(
             start = min(start, now - initial)
     window = Window(start.replace(microsecond=0), now.replace(microsecond=0))
     return window if window.length > timedelta(0) else None
+
+
+def live_from(newest: datetime | None, now: datetime, live_days: int) -> datetime:
+    """Return the start of the month in which the live window begins, `live_days` before the newest row or now.
+
+    What is older belongs into the history. Whole months move, because a move rewrites the location's year. The newest
+    row (None: there is none) holds it back where a clock runs ahead, so that a wrong clock moves nothing.
+    """
+    end = now if newest is None else min(now, newest)
+    first = datetime.min.replace(tzinfo=UTC)
+    start = end - timedelta(days=live_days) if end - first > timedelta(days=live_days) else first
+    return start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def requests_for(windows: Iterable[Window]) -> int:

@@ -145,14 +145,18 @@ class LocationFiles:
             if mark is not None and self.mark(location_id) == mark:
                 note.unlink(missing_ok=True)
 
-    def tail(self, location_id: int, since: datetime) -> list[Measurement]:
-        """Return the rows that count here from `since` on, in file order; raises `StorageError` for a damaged file."""
+    def tail(self, location_id: int, since: datetime, until: datetime | None = None) -> list[Measurement]:
+        """Return the rows that count here with since <= stamp < until, in file order; None: up to the end.
+
+        Raises `StorageError` for a damaged file.
+        """
         path = self.path(location_id)
         start = max(since, self.sealed_to(location_id) or since)
         try:
             with _Mapped(path) as view:
                 cut = _cut(view, start)
-                return _decode_rows(b"[" + view[cut.drop : cut.end] + b"]")
+                end = cut.end if until is None else max(cut.drop, _cut(view, until).keep)
+                return _decode_rows(b"[" + view[cut.drop : end] + b"]")
         except UNREADABLE as error:
             raise _damaged(path) from error
 

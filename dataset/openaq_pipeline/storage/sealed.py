@@ -7,7 +7,7 @@ leaves behind on the wrong side is ignored by every reader. See docs/decisions/0
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -62,16 +62,3 @@ def seal(folder: Path, location_id: int, to: datetime) -> None:
         raise storage_error(error, place) from error
     with replacing(place / ".sealed.json") as file:
         file.write(msgspec.json.encode(_Sealed(VERSION, to)) + b"\n")
-
-
-def boundary(newest: datetime | None, now: datetime, live_days: int) -> datetime:
-    """Return the start of the month in which the live window begins, `live_days` before the newest row or now.
-
-    What is older may be sealed. Whole months move, because a move rewrites the location's year. The newest row holds
-    it back where a clock runs ahead, so that a wrong clock seals nothing; None: there is no row.
-    """
-    end = min(now, newest) if newest is not None else now
-    if end.year <= 1:
-        return datetime.min.replace(tzinfo=UTC)
-    start = end - timedelta(days=min(live_days, 366 * (end.year - 1)))
-    return start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
