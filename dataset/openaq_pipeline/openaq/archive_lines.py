@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import zlib
+from contextlib import suppress
 from typing import NamedTuple
 
 COLUMNS = ("location_id", "sensors_id", "location", "datetime", "lat", "lon", "parameter", "units", "value")
@@ -20,7 +21,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_MEMBERS = 1000
 """A gzip file may consist of several, one behind the other; OpenAQ's have one."""
 
-MAX_HEADER_BYTES = 10_000
+MAX_HEADER_BYTES = MAX_LINE_LETTERS = 10_000
 MAX_FIELD_LETTERS = 1000
 """Whatever is longer is none of the fields that are kept."""
 
@@ -83,7 +84,11 @@ def header_of(content: bytes) -> tuple[Header, bytes]:
 
 @functools.lru_cache(maxsize=64)
 def _header(line: bytes) -> Header:
-    names = [SPELLINGS.get(name, name) for name in _fields(line.decode(errors="replace").strip())]
+    try:
+        fields = next(csv.reader([line.decode(errors="replace").strip()]), [])
+    except csv.Error:
+        fields = []
+    names = [SPELLINGS.get(name, name) for name in fields]
     missing = [name for name in NEEDED if name not in names]
     if missing:
         raise BadFile(f"lacks the column {missing[0]}")
@@ -133,7 +138,9 @@ def rewrite(body: bytes, header: Header, number: int) -> Rewritten:
     at = 0
     while at < len(lines):
         fields, at = _record(lines, at, header.width)
-        if len(fields) == header.width:
+        if isinstance(fields, str):
+            broken.append(("its quotes are not in order", json.dumps([fields], ensure_ascii=False)))
+        elif len(fields) == header.width:
             writer.writerow([_field(fields, place) for place in header.places] + [_mark(number).decode()[1:]])
         elif fields:
             reason = f"it has {len(fields)} fields, the header {header.width}"
@@ -141,28 +148,23 @@ def rewrite(body: bytes, header: Header, number: int) -> Rewritten:
     return Rewritten(good.getvalue().encode(), broken)
 
 
-def _record(lines: list[str], at: int, width: int) -> tuple[list[str], int]:
+def _record(lines: list[str], at: int, width: int) -> tuple[list[str] | str, int]:
     """Return the fields of the record that begins in line `at`, and where the next one begins.
 
     A record may reach over lines if a field in quotes has line breaks. But if it then has not `width` fields, a quote
-    is missing somewhere, and the line stands alone: it must not swallow those behind it.
+    is missing somewhere, and the line stands alone: it must not swallow those behind it. The line itself is returned
+    if its quotes are not in order.
     """
+    reader = csv.reader(map(lines.__getitem__, range(at, len(lines))), strict=True)
+    with suppress(csv.Error):
+        fields = next(reader)
+        if len(fields) == width:
+            return fields, at + reader.line_num
+    line = lines[at].rstrip("\n")
     try:
-        reader = csv.reader(map(lines.__getitem__, range(at, len(lines))))
-        fields = next(reader, [])
-    except csv.Error:  # a quote that opens more than 128 KB
-        fields = []
-    if len(fields) == width:
-        return fields, at + reader.line_num
-    return _fields(lines[at].rstrip("\n")), at + 1
-
-
-def _fields(line: str) -> list[str]:
-    """Return the fields of one line, as far as that can be said; an empty line has none."""
-    try:
-        return next(csv.reader([line]), [])
+        return next(csv.reader([line], strict=True), []), at + 1
     except csv.Error:
-        return [line[:MAX_FIELD_LETTERS]]
+        return line[:MAX_LINE_LETTERS], at + 1
 
 
 def _field(fields: list[str], place: int | None) -> str:
