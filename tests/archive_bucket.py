@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,10 @@ class Bucket:
         """Put an object, in place of one of the same name; one that is not public is refused to readers."""
         self._put(f"{self.endpoint}/{self.name}/{path}", content, PUBLIC if public else {})
 
+    def remove(self, path: str) -> None:
+        with self._http.delete(f"{self.endpoint}/{self.name}/{path}") as answer:
+            answer.raise_for_status()
+
     def upload(self, root: Path) -> None:
         """Put all files of a folder."""
         for file in sorted(path for path in root.rglob("*") if path.is_file()):
@@ -48,6 +53,7 @@ class Bucket:
 @contextmanager
 def s3_server() -> Iterator[str]:
     """Run a server with nothing in it; gives its address."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request otherwise
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
