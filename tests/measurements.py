@@ -17,6 +17,7 @@ def measurement(
     parameters_id: int = 2,
     parameter: str = "pm25",
     units: str = "µg/m³",
+    datetime_local: str = "",
 ) -> Measurement:
     """Return an hourly row as the API gives it, not judged yet."""
     return Measurement(
@@ -27,7 +28,7 @@ def measurement(
         units=units,
         value=value,
         datetime=stamp,
-        datetime_local=stamp.isoformat(),
+        datetime_local=datetime_local or stamp.isoformat(),
         interval_seconds=3600,
         has_flags=False,
         issues=(),
