@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from openaq_pipeline.errors import RetriableError
-from openaq_pipeline.ingest import STUBBORN_AFTER, Order, Parts, ingest
+from openaq_pipeline.ingest import STUBBORN_AFTER, Order, Parts, Tally, ingest
 from openaq_pipeline.model import Page, Window
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
@@ -40,6 +40,7 @@ def outcomes(source: Ailing, runs: int) -> list[list[str]]:
         judge=Judge(validation),
         required=Required(validation.required_fields),
         data=DataSettings(),
+        tally=Tally(),
     )
     moments: list[datetime] = [BEGINNING + timedelta(minutes=10 * number) for number in range(runs)]
     reports = [ingest(parts, HERE, Order(now)).report for now in moments]

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from openaq_pipeline.errors import PipelineError, RetriableError, ServerFault, Unreachable, WindowTooLarge
 from openaq_pipeline.incremental.plan import is_parked
-from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
+from openaq_pipeline.ingest import Ingested, Order, Parts, Tally, ingest
 from openaq_pipeline.model import Location, Measurement, Page, Reject, Sensor, SensorState, Window
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
@@ -107,6 +107,7 @@ class IngestMachine(RuleBasedStateMachine):
             judge=Judge(validation),
             required=Required(validation.required_fields),
             data=DataSettings(lookback_hours=LOOKBACK_HOURS, sweep_hours=SWEEP_HOURS, live_days=1, initial_days=3650),
+            tally=Tally(),
         )
         self.backups: list[list[Measurement]] = []
 

@@ -5,6 +5,7 @@ The unit of work is the sensor, because OpenAQ gives one series per sensor; the 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -39,7 +40,7 @@ from openaq_pipeline.model import (
     Window,
 )
 from openaq_pipeline.openaq.series import walk
-from openaq_pipeline.ports import MetadataStore, RejectStore, RowStore, Source, StateStore
+from openaq_pipeline.ports import MetadataStore, ProgressStore, RejectStore, RowStore, Source, StateStore
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings
@@ -52,8 +53,23 @@ STUBBORN_AFTER = 3
 """So many failed reads in a row are no passing trouble, although each alone could be (504, unreadable answers)."""
 
 
+class Tally:
+    """What a run has done so far, for those who watch it; thread-safe."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self.rows = self.files_found = self.files_done = 0
+
+    def add(self, *, rows: int = 0, files_found: int = 0, files_done: int = 0) -> None:
+        """Count new rows, and files of the archive that are to be stored and that are."""
+        with self._guard:
+            self.rows += rows
+            self.files_found += files_found
+            self.files_done += files_done
+
+
 class Parts(msgspec.Struct, frozen=True):
-    """What an ingest works with."""
+    """What an ingest works with. `progress` is where a backfill goes on from; None: from the beginning."""
 
     source: Source
     rows: RowStore
@@ -63,6 +79,15 @@ class Parts(msgspec.Struct, frozen=True):
     judge: Judge
     required: Required
     data: DataSettings
+    tally: Tally
+    progress: ProgressStore | None = None
+
+    def window(self, order: Order, location_id: int, sensors_id: int, state: SensorState) -> Window | None:
+        """Return what is to be asked of a sensor; None: nothing, or a backfill before this one has read it all."""
+        window = order.window(state, self.data)
+        if window is None or order.span is None or self.progress is None:
+            return window
+        return self.progress.rest(location_id, sensors_id, window)
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -121,6 +146,7 @@ class _LocationIngest:
         self._rows: list[Measurement] = []
         self._rejects: list[Reject] = []
         self._reached: dict[int, datetime] = {}
+        self._complete: dict[int, datetime] = {}
         self._counts: dict[int, Counts] = {}
         self._reports: list[SensorReport] = []
         self._warnings: list[str] = []
@@ -204,7 +230,7 @@ class _LocationIngest:
         return self._sensors.get(sensor.id, SensorState())
 
     def _window(self, sensor: Sensor) -> Window | None:
-        return self._order.window(self._state_of(sensor), self._parts.data)
+        return self._parts.window(self._order, self._id, sensor.id, self._state_of(sensor))
 
     def _read_all(self, sensors: Iterable[Sensor]) -> None:
         """Read the sensors one by one; without a network the rest is not even tried."""
@@ -224,7 +250,7 @@ class _LocationIngest:
         """Read one sensor's window; its rows are committed with the location's."""
         before, window = self._state_of(sensor), self._window(sensor)
         if window is None:
-            parked = plan.is_parked(before, self._order.now)
+            parked = self._order.span is None and plan.is_parked(before, self._order.now)
             self._note(sensor, "parked" if parked else "ok", before.last_error)
             return
         swept = before.watermark is None or plan.is_sweep_due(before, self._order.now)
@@ -243,6 +269,7 @@ class _LocationIngest:
             rows, rejects = self._parts.required.split(step.page.rows)
             self._rows += rows
             self._rejects += step.page.rejects + rejects
+            self._complete[sensor.id] = step.complete_to
             firm = [row.datetime for row in rows if row.datetime <= step.complete_to]
             if firm:
                 self._reached[sensor.id] = max(firm)
@@ -286,13 +313,16 @@ class _LocationIngest:
                 judge=parts.judge,
                 licenses=self._licenses,
             )
+            if parts.progress is not None and self._order.span is not None and self._complete:
+                parts.progress.reached(self._id, self._order.span, self._complete)
+        parts.tally.add(rows=sum(counts.new for counts in done.counts.values()))
         for sensors_id, counts in done.counts.items():
             self._counts[sensors_id] = self._counts.get(sensors_id, Counts()) + counts
         if self._order.span is None:
             for sensors_id, reached in self._reached.items():
                 state = self._sensors.get(sensors_id, SensorState())
                 self._sensors[sensors_id] = watermark.advance(state, reached, self._order.now)
-        self._rows, self._rejects, self._reached = [], [], {}
+        self._rows, self._rejects, self._reached, self._complete = [], [], {}, {}
         self._state = msgspec.structs.replace(self._state, file=done.mark or self._state.file)
         self._remember()
 

@@ -84,6 +84,13 @@ class Window(msgspec.Struct, frozen=True):
         return Window(self.start, middle), Window(middle, self.end)
 
 
+class ArchiveStamp(msgspec.Struct, frozen=True, array_like=True):
+    """Size and time of change of a file of OpenAQ's archive: while they match, it is the one that was stored."""
+
+    size_bytes: int
+    modified_utc: dt.datetime
+
+
 class Sensor(msgspec.Struct, frozen=True):
     """One instrument for one parameter at one location; `id` is OpenAQ's `sensors_id`."""
 
@@ -248,7 +255,8 @@ class RunPlan(msgspec.Struct, frozen=True):
     """What a run is about to ask. `sensors` have a window each; `parked` ones and `unknown_locations` have none yet.
 
     `oldest` is where the earliest window begins, None when there is none. `minutes` is the least time that the
-    requests take under the limits of the key, when no other process uses it.
+    requests take under the limits of the key, when no other process uses it. `archive_files` and `archive_bytes` are
+    what a backfill fetches from OpenAQ's archive, at no request.
     """
 
     locations: int
@@ -258,6 +266,17 @@ class RunPlan(msgspec.Struct, frozen=True):
     oldest: dt.datetime | None
     requests: int
     minutes: float
+    archive_files: int = 0
+    archive_bytes: int = 0
+
+
+class Gauge(msgspec.Struct, frozen=True):
+    """How far a backfill is: rows new so far, what is left to ask and to fetch, and the least minutes that takes."""
+
+    rows: int
+    requests_left: int
+    files_left: int
+    minutes_left: float
 
 
 class RunReport(msgspec.Struct, frozen=True):

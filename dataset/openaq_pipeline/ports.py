@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from openaq_pipeline.model import (
+    ArchiveStamp,
     FileMark,
     License,
     Location,
@@ -88,6 +89,22 @@ class RejectStore(Protocol):
 
     def add(self, location_id: int, rejects: Iterable[Reject]) -> None:
         """Keep what is not there yet."""
+
+
+class ProgressStore(Protocol):
+    """How far backfills have come; see `storage.progress.Progress`. All but reading wants the location's lock."""
+
+    def rest(self, location_id: int, sensors_id: int, span: Window) -> Window | None:
+        """Return what of a range is still to be read of a sensor; None: nothing."""
+
+    def reached(self, location_id: int, span: Window, ends: dict[int, datetime]) -> None:
+        """Remember up to where the range was read and stored, by sensor."""
+
+    def stored_files(self, location_id: int) -> dict[str, ArchiveStamp]:
+        """Return which files of the archive are stored, by their day."""
+
+    def stored(self, location_id: int, files: Iterable[tuple[str, ArchiveStamp]]) -> None:
+        """Remember files of the archive as stored."""
 
 
 class StateStore(Protocol):

@@ -1,16 +1,14 @@
-"""One run: all locations, in parallel, one report. Wires the settings to the parts."""
+"""One poll: all locations, in parallel, one report."""
 
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
-from pathlib import Path
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
 
 import msgspec
 
@@ -18,63 +16,22 @@ from openaq_pipeline import files
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
-from openaq_pipeline.model import (
-    Counts,
-    Location,
-    LocationReport,
-    RunPlan,
-    RunReport,
-    SensorState,
-    Window,
-)
+from openaq_pipeline.model import Counts, Gauge, Location, LocationReport, RunPlan, RunReport, SensorState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.openaq.answers import KEY_HINT
-from openaq_pipeline.openaq.api import Api
-from openaq_pipeline.openaq.budget import Budget, ledger_path
-from openaq_pipeline.openaq.session import Client, require_key
-from openaq_pipeline.quality.required import Required
-from openaq_pipeline.quality.rules import Judge
+from openaq_pipeline.openaq.session import Client
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.storage.locations import LocationFiles
-from openaq_pipeline.storage.metadata import Metadata
-from openaq_pipeline.storage.rejects import Rejects
-from openaq_pipeline.storage.state import StateFile
+from openaq_pipeline.wiring import Stop, Stores, connected, utc_now
 
 log = logging.getLogger(__name__)
-
-STOPPED = "the run was stopped"
-"""The `error` of a run that was asked to end; the daemon does it again at its next start."""
-
-
-def utc_now() -> datetime:
-    """Return the time in whole seconds."""
-    return datetime.now(UTC).replace(microsecond=0)
-
-
-class Stop:
-    """Lets another thread or a signal end a run in order: its `sleep` and `check` raise `Stopped` once `set`."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def set(self) -> None:
-        """Ask the run to end."""
-        self._event.set()
-
-    def check(self) -> None:
-        """Raise `Stopped` if the run is to end."""
-        if self._event.is_set():
-            raise Stopped(STOPPED)
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, or raise `Stopped` as soon as the run is to end."""
-        if self._event.wait(seconds):
-            raise Stopped(STOPPED)
 
 
 class Watcher:
     """What a run tells while it goes on; the default tells nothing. Called from the run's own thread only."""
+
+    def begins(self, gauge: Callable[[], Gauge]) -> None:
+        """Hear from a backfill whom to ask, from any thread and at any time, how far it is."""
 
     def planned(self, run_plan: RunPlan) -> None:
         """Hear what is about to be asked, before the first measurement."""
@@ -83,54 +40,56 @@ class Watcher:
         """Hear of one location that is done."""
 
 
-class _Wired(msgspec.Struct, frozen=True):
-    """The parts of a run, and those of them that are asked for figures or saved at its end."""
-
-    parts: Parts
-    client: Client
-    state: StateFile
-    metadata: Metadata
-    files: LocationFiles
-
-
 def run_once(
     settings: Settings,
     *,
-    span: Window | None = None,
     reset: bool = False,
     watcher: Watcher | None = None,
     stop: Stop | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> RunReport:
-    """Bring every location up to now, or backfill `span`; return the report of what was planned, done and missed.
+    """Bring every location up to now; return the report of what was planned, done and missed.
 
     Raises `ConfigError` before anything begins, `LockHeld` if another poller works on the folder, and `FatalError`
     for a state this version can't read. What happens later is in the report, whose `error` says why a run ended early.
     """
     watcher, stop, began = watcher or Watcher(), stop or Stop(), time.monotonic()
-    order = Order(clock(), span, reset)
+    order = Order(clock(), reset=reset)
     check_selection(settings)
     files.make_folder(settings.data_dir)
-    # A backfill moves no watermark, so it may work beside the poller that holds the folder.
-    folder = nullcontext() if span else files.hold_folder(settings.data_dir)
-    with folder, _wire(settings, stop, clock) as wired:
-        _load(wired, order.now, repair=span is None)
+    with files.hold_folder(settings.data_dir), connected(settings, stop) as (client, _):
+        stores = Stores(settings)
+        stores.load(order.now, repair=True)
+        parts = stores.parts(client, clock)
         with suppress(OSError):
-            watcher.planned(make_plan(wired.parts, settings, order))
-        reports, problem = _run_all(wired.parts, settings, order, watcher, stop)
-        report = RunReport(
-            started=order.now,
-            duration_seconds=time.monotonic() - began,
-            requests=wired.client.requests_sent,
-            locations=tuple(reports),
-            slowest_response_seconds=wired.client.slowest_seconds,
-        )
-        report = _finish(wired, report, problem, settings.data_dir if span is None else None)
-        _log(report)
+            watcher.planned(make_plan(parts, settings, order))
+        reports, problem = run_all(partial(ingest, parts, order=order), settings, watcher, stop)
+        report = _finish(stores, report_of(order.now, began, client, reports, problem))
+        log_report(report)
         return report
 
 
-def _log(report: RunReport) -> None:
+def report_of(
+    started: datetime, began: float, client: Client | None, reports: list[LocationReport], problem: PipelineError | None
+) -> RunReport:
+    """Return the report of a run that began at a monotonic time; `client` None: it asked no API.
+
+    `problem` is what ended it early, None if nothing did.
+    """
+    report = RunReport(
+        started=started,
+        duration_seconds=time.monotonic() - began,
+        requests=client.requests_sent if client else 0,
+        locations=tuple(reports),
+        slowest_response_seconds=client.slowest_seconds if client else None,
+    )
+    if problem is None:
+        return report
+    fatal = isinstance(problem, FatalError)
+    return msgspec.structs.replace(report, error=str(problem), hint=problem.hint, needs_a_person=fatal)
+
+
+def log_report(report: RunReport) -> None:
     """Write down how a run went: what failed in a line each, and the whole in one."""
     for location in report.locations:
         if location.outcome != "ok":
@@ -148,60 +107,56 @@ def _log(report: RunReport) -> None:
     )
 
 
-def _finish(wired: _Wired, report: RunReport, problem: PipelineError | None, folder: Path | None) -> RunReport:
-    """Write what a poll has learnt, and return the report with what ended the run early; `folder` None: no poll."""
-    if problem is not None:
-        fatal = isinstance(problem, FatalError)
-        report = msgspec.structs.replace(report, error=str(problem), hint=problem.hint, needs_a_person=fatal)
-    if folder is None:
-        return report
-    report = msgspec.structs.replace(report, consecutive_failures=wired.state.count_run(failed=report.failed))
+def _finish(stores: Stores, report: RunReport) -> RunReport:
+    """Write what a poll has learnt, and return the report with what went wrong in doing so."""
+    report = msgspec.structs.replace(report, consecutive_failures=stores.state.count_run(failed=report.failed))
     try:
-        wired.state.save()
-        wired.metadata.save()
+        stores.state.save()
+        stores.metadata.save()
         for location in report.locations:
-            wired.files.vouch(location.location_id, wired.state.get(location.location_id).file)
-        if warning := history.append(folder, metrics_of(report), report.started):
+            stores.files.vouch(location.location_id, stores.state.get(location.location_id).file)
+        if warning := history.append(stores.settings.data_dir, metrics_of(report), report.started):
             log.warning(warning)
     except PipelineError as error:
         return msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
     return report
 
 
-def dry_run(settings: Settings, *, span: Window | None = None, reset: bool = False) -> RunPlan:
-    """Return what a run would ask and what it would cost; writes nothing to the data folder.
+def dry_run(settings: Settings, order: Order) -> RunPlan:
+    """Return what a run would ask of the API and what it would cost; writes nothing to the data folder.
 
     Locations that are not known yet are looked up, at one request each, because only OpenAQ knows their sensors.
     """
     check_selection(settings)
-    now = utc_now()
-    with _wire(settings, Stop(), utc_now) as wired:
-        _load(wired, now, repair=False)
-        looked_up = sum(_look_up(wired, location_id) for location_id in settings.locations)
+    with connected(settings, Stop()) as (client, _):
+        stores = Stores(settings)
+        stores.load(order.now, repair=False)
+        parts = stores.parts(client, utc_now, resumed=order.span is not None)
+        looked_up = sum(look_up(parts, location_id) for location_id in settings.locations)
         # A run looks them up once more: nothing of this is kept.
-        return make_plan(wired.parts, settings, Order(now, span, reset), more_requests=looked_up)
+        return make_plan(parts, settings, order, more_requests=looked_up)
 
 
-def _look_up(wired: _Wired, location_id: int) -> bool:
+def look_up(parts: Parts, location_id: int) -> bool:
     """Ask OpenAQ for a location that is not known yet; return whether it was found now."""
-    if wired.metadata.get(location_id) is not None:
+    if parts.metadata.get(location_id) is not None:
         return False
     try:
-        wired.metadata.put(wired.parts.source.location(location_id))
+        parts.metadata.put(parts.source.location(location_id))
     except ItemMissing as error:
         log.warning("Location %d can't be had: %s", location_id, error)
         return False
     return True
 
 
-def check_selection(settings: Settings) -> None:
-    """Raise `ConfigError` if there is nothing to do or no key to do it with."""
+def check_selection(settings: Settings, *, needs_key: bool = True) -> None:
+    """Raise `ConfigError` if there is nothing to do, or no key where it takes one."""
     if not settings.locations:
         raise ConfigError(
             "No location is selected",
             hint="List location ids under `locations:` in config.yaml, or pass --locations.",
         )
-    if settings.api.api_key is None or not settings.api.api_key.get_secret_value():
+    if needs_key and (settings.api.api_key is None or not settings.api.api_key.get_secret_value()):
         raise ConfigError("OPENAQ_API_KEY is not set", hint=KEY_HINT)
 
 
@@ -211,8 +166,8 @@ def make_plan(parts: Parts, settings: Settings, order: Order, *, more_requests: 
     `more_requests` are added to the cost.
     """
     known = [parts.metadata.get(location_id) for location_id in settings.locations]
-    states = [state for location in known if location for state in _states(parts, location, order)]
-    windows = [window for state in states if (window := order.window(state, settings.data))]
+    states = [found for location in known if location for found in _states(parts, location, order)]
+    windows = [window for found in states if (window := parts.window(order, *found))]
     lookups = sum(not parts.metadata.is_fresh(location_id, order.now) for location_id in settings.locations)
     requests = lookups + plan.requests_for(windows) + more_requests
     api = settings.api
@@ -220,68 +175,30 @@ def make_plan(parts: Parts, settings: Settings, order: Order, *, more_requests: 
         locations=len(settings.locations),
         unknown_locations=known.count(None),
         sensors=len(windows),
-        parked=sum(plan.is_parked(state, order.now) for state in states),
+        parked=sum(plan.is_parked(state, order.now) for *_, state in states),
         oldest=min((window.start for window in windows), default=None),
         requests=requests,
         minutes=plan.minutes_for(requests, per_minute=api.requests_per_minute, per_hour=api.requests_per_hour),
     )
 
 
-def _states(parts: Parts, location: Location, order: Order) -> Iterator[SensorState]:
+def _states(parts: Parts, location: Location, order: Order) -> Iterator[tuple[int, int, SensorState]]:
+    """Yield each sensor of a location with what is remembered of it."""
     known = {} if order.reset else parts.state.get(location.id).sensors
-    return (known.get(sensor.id, SensorState()) for sensor in location.sensors)
+    return ((location.id, sensor.id, known.get(sensor.id, SensorState())) for sensor in location.sensors)
 
 
-@contextmanager
-def _wire(settings: Settings, stop: Stop, clock: Callable[[], datetime]) -> Iterator[_Wired]:
-    """Make the parts of a run from its settings."""
-    api, folder = settings.api, settings.data_dir
-    key = require_key(api.api_key.get_secret_value() if api.api_key else None)
-    budget = Budget(
-        ledger_path(key, api.base_url, folder, os.environ),
-        per_minute=api.requests_per_minute,
-        per_hour=api.requests_per_hour,
-        sleep=stop.sleep,
-    )
-    client = Client(
-        api.base_url,
-        key,
-        budget,
-        timeout_seconds=api.timeout_seconds,
-        sleep=stop.sleep,
-        checkpoint=stop.check,
-    )
-    state, metadata, location_files = StateFile(folder), Metadata(folder), LocationFiles(folder)
-    parts = Parts(
-        source=Api(client, clock),
-        rows=location_files,
-        rejects=Rejects(folder),
-        state=state,
-        metadata=metadata,
-        judge=Judge(settings.validation),
-        required=Required(settings.validation.required_fields),
-        data=settings.data,
-    )
-    try:
-        yield _Wired(parts, client, state, metadata, location_files)
-    finally:
-        budget.close()
-
-
-def _load(wired: _Wired, now: datetime, *, repair: bool) -> None:
-    for warning in (wired.state.load(now, repair=repair), wired.metadata.load(now, repair=repair)):
-        if warning:
-            log.warning(warning)
-
-
-def _run_all(
-    parts: Parts, settings: Settings, order: Order, watcher: Watcher, stop: Stop
+def run_all(
+    work: Callable[[int], Ingested], settings: Settings, watcher: Watcher, stop: Stop
 ) -> tuple[list[LocationReport], PipelineError | None]:
-    """Run the locations on a pool of threads; return their reports in the order asked, and what ended the run early."""
+    """Do the work of each location on a pool of threads; return their reports, and what ended the run early.
+
+    The reports are in the order in which the settings name the locations.
+    """
     reports: dict[int, LocationReport] = {}
     problem: PipelineError | None = None
     with ThreadPoolExecutor(settings.api.max_workers, thread_name_prefix="location") as pool:
-        todo = {pool.submit(ingest, parts, location_id, order): location_id for location_id in settings.locations}
+        todo = {pool.submit(work, location_id): location_id for location_id in settings.locations}
         for future in as_completed(todo):
             done = _result(future, todo[future])
             reports[todo[future]] = done.report

@@ -12,8 +12,8 @@ from openaq_pipeline.monitoring.conditions import assess
 from openaq_pipeline.monitoring.delivery import Summary, tell
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.overview import overview
-from openaq_pipeline.run import STOPPED
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.wiring import STOPPED
 
 
 def after_poll(settings: Settings, report: RunReport, now: datetime) -> Summary | None:

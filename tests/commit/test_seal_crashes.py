@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -103,10 +103,8 @@ def test_rows_that_come_after_a_move_was_cut_off_are_stored_once(
     store: LocationFiles, crashing: Crashing, writes: int
 ) -> None:
     crashing.countdown = writes
-    try:
+    with suppress(Crash):
         seal(ID, MIDDLE, files=store, licenses=())
-    except Crash:
-        pass
     crashing.countdown = None
     revised = measurement(99.5, ROWS[20].datetime, first_seen=SEEN)
     done = commit(ID, [revised, ROWS[21]], [], files=store, rejected=MemoryRejects(), judge=JUDGE)

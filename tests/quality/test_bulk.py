@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from pathlib import Path
 
-import msgspec
-import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from openaq_pipeline import columns
 from openaq_pipeline.model import Measurement
 from openaq_pipeline.quality import bulk
-from openaq_pipeline.quality.rules import RULES, SENTINELS, Judge
+from openaq_pipeline.quality.rules import SENTINELS, Judge
 from openaq_pipeline.settings import ANY_UNIT, SeriesTests, ValidationSettings
 from tests.measurements import measurement
-from tests.quality.rows import SEEN, START, VALIDATION, hourly, row
+from tests.quality.rows import START, VALIDATION
 
 JUDGE = Judge(VALIDATION)
 PARAMETERS = ("pm25", "o3", "unheard_of")

@@ -31,6 +31,7 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, add, summary in (
         ("run", _add_run, "bring every location up to now, or fill a range of the past"),
+        ("backfill", _add_backfill, "fill a range of the past, from the API or OpenAQ's archive; goes on after a stop"),
         ("schedule", _add_schedule, "run again and again: the daemon"),
         ("validate", _add_validate, "check the files on disk"),
         ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
@@ -112,6 +113,23 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
+    _add_locations(parser)
+    _add_range(parser, required=False)
+    parser.add_argument(
+        "--reset-state", action="store_true", help="read at least the first span (initial_days) anew; keeps the data"
+    )
+    _add_way(parser)
+
+
+def _add_backfill(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    _add_locations(parser)
+    _add_range(parser, required=True)
+    _add_way(parser)
+    parser.set_defaults(reset_state=False)
+
+
+def _add_locations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--locations",
         type=location_id,
@@ -120,9 +138,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="OpenAQ location ids (default: those of the config)",
     )
+
+
+def _add_range(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--date-from",
         type=moment,
+        required=required,
         metavar="T",
         help="fill a range of the past from here (ISO 8601, UTC); moves no watermark",
     )
@@ -133,8 +155,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="end of that range; a date means its whole day (default: now)",
     )
     parser.add_argument(
-        "--reset-state", action="store_true", help="read at least the first span (initial_days) anew; keeps the data"
+        "--source",
+        choices=("api", "archive", "auto"),
+        help="where that range comes from: the API, OpenAQ's public archive (no request, no key), or auto: the archive "
+        "for what is older than 4 days and the API for the rest (default: api)",
     )
+
+
+def _add_way(parser: argparse.ArgumentParser) -> None:
+    """Add how a run is done and told."""
     parser.add_argument(
         "--dry-run",
         action="store_true",

@@ -1,4 +1,4 @@
-"""`run`: the main job, once."""
+"""`run` and `backfill`: the main job once, and a range of the past."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from types import FrameType
 
 import msgspec
 
+from openaq_pipeline.backfill import Provenance, backfill
+from openaq_pipeline.backfill import dry_run as dry_run_backfill
 from openaq_pipeline.cli import EXIT_BUG, EXIT_FELL_SHORT, EXIT_FINE, show
 from openaq_pipeline.cli.arguments import range_end
 from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError
-from openaq_pipeline.model import RunReport, Window
+from openaq_pipeline.ingest import Order
+from openaq_pipeline.model import RunPlan, RunReport, Window
 from openaq_pipeline.monitoring.log import set_up
 from openaq_pipeline.monitoring.metrics import metrics_of
-from openaq_pipeline.run import Stop, dry_run, run_once, utc_now
+from openaq_pipeline.run import dry_run, run_once
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.watch import after_poll
+from openaq_pipeline.wiring import Stop, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +43,16 @@ def main(namespace: argparse.Namespace) -> int:
     )
     apply(settings, to_file=not namespace.dry_run)
     span = span_of(namespace.date_from, namespace.date_to, utc_now())
+    source = source_of(namespace.source, span)
     if namespace.dry_run:
-        plan = dry_run(settings, span=span, reset=namespace.reset_state)
+        plan = _dry_run(settings, span, source, reset=namespace.reset_state)
         _print_json(plan) if namespace.json else print(show.plan(plan))
         return 0
     with stopping() as stop, watching(quiet=namespace.json) as watcher:
-        report = run_once(settings, span=span, reset=namespace.reset_state, watcher=watcher, stop=stop)
+        if span is not None:
+            report = backfill(settings, span, source=source, watcher=watcher, stop=stop)
+        else:
+            report = run_once(settings, reset=namespace.reset_state, watcher=watcher, stop=stop)
     if span is None:
         after_poll(settings, report, utc_now())
     if namespace.json:
@@ -52,6 +60,20 @@ def main(namespace: argparse.Namespace) -> int:
     else:
         print(show.report(report, settings.data_dir))
     return exit_code(report)
+
+
+def _dry_run(settings: Settings, span: Window | None, source: Provenance, *, reset: bool) -> RunPlan:
+    """Return the plan of a poll or a backfill, which says what it would cost."""
+    if span is None:
+        return dry_run(settings, Order(utc_now(), reset=reset))
+    return dry_run_backfill(settings, span, source=source)
+
+
+def source_of(given: Provenance | None, span: Window | None) -> Provenance:
+    """Return where a backfill takes its rows from, the API unless told otherwise."""
+    if given is not None and span is None:
+        raise ConfigError("--source needs --date-from", hint="A run without a range always asks the API.")
+    return given or "api"
 
 
 def apply(settings: Settings, *, to_file: bool) -> None:

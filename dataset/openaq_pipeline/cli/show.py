@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from openaq_pipeline.model import LocationReport, RunPlan, RunReport
+from openaq_pipeline.model import Gauge, LocationReport, RunPlan, RunReport
 
 NAME_WIDTH = 28
 ROW = "{:>10}  {:<28}  {:<7}  {:>7}  {:>7}  {:>9}  {:>8}"
@@ -17,8 +17,24 @@ def plan(found: RunPlan) -> str:
     parked = f", {found.parked} parked" if found.parked else ""
     unknown = f", {found.unknown_locations} not known yet" if found.unknown_locations else ""
     oldest = f"; the earliest window begins {found.oldest:%Y-%m-%d %H:%M} UTC" if found.oldest else ""
-    cost = f"About {count(found.requests, 'request')}, {minutes(found.minutes)} or more within the limits of the key."
-    return f"{known}{parked}{unknown}{oldest}.\n{cost}"
+    lines = [f"{known}{parked}{unknown}{oldest}."]
+    if found.requests or not found.archive_files:
+        within = f"{minutes(found.minutes)} or more within the limits of the key"
+        lines.append(f"About {count(found.requests, 'request')}, {within}.")
+    if found.archive_files:
+        size = f"{found.archive_bytes / 1e6:,.1f} MB"
+        lines.append(f"{count(found.archive_files, 'file')} of OpenAQ's archive, {size}, at no request.")
+    return "\n".join(lines)
+
+
+def gauge(found: Gauge) -> str:
+    """Return how far a backfill is, for people."""
+    left = [f"{count(found.rows, 'new row')}"]
+    if found.requests_left:
+        left.append(f"{count(found.requests_left, 'request')} left, {minutes(found.minutes_left)} or more")
+    if found.files_left:
+        left.append(f"{count(found.files_left, 'file')} left")
+    return ", ".join(left)
 
 
 def report(found: RunReport, data_dir: Path) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from openaq_pipeline.model import UNREADABLE
-from openaq_pipeline.run import STOPPED
+from openaq_pipeline.wiring import STOPPED
 
 log = logging.getLogger(__name__)
 

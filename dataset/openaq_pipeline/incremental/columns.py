@@ -86,7 +86,7 @@ def _order(sensors: Places, stamps: Places) -> Places:
 
 
 def _compare(table: pa.Table, before: Places, after: Places) -> tuple[Marks, Marks]:
-    """Return for each pair of a stored and a read row whether it is a revision, and whether the read one replaces it."""
+    """Return for each pair of a stored and a read row whether it is a revision, and whether the read one stays."""
     source = _codes(table, "source")
     from_archive = np.asarray(pc.equal(table.column("source").combine_chunks(), ARCHIVE))
     kept = from_archive[after] & ~from_archive[before]  # what the API has said stands

@@ -69,3 +69,28 @@ def minutes_for(requests: int, *, per_minute: int, per_hour: int) -> float:
         return 0.0
     full_hours, rest = divmod(requests - 1, min(per_hour, 60 * per_minute))
     return full_hours * 60.0 + rest // per_minute
+
+
+def minutes_left(requests: int, *, used_minute: int, used_hour: int, per_minute: int, per_hour: int) -> float:
+    """Return how many minutes so many more requests take at least, where some of this minute and hour are used up."""
+    if requests <= 0:
+        return 0.0
+    if requests <= per_hour - used_hour:
+        return minutes_for(requests + min(used_minute, per_minute), per_minute=per_minute, per_hour=per_hour)
+    rest = requests - max(0, per_hour - used_hour)
+    return 60.0 + minutes_for(rest, per_minute=per_minute, per_hour=per_hour)
+
+
+def reserve_for(
+    requests_per_poll: int, hours_between_polls: float, *, per_minute: int, per_hour: int
+) -> tuple[int, int]:
+    """Return how many requests of a minute and of an hour a backfill leaves to the polls.
+
+    Of an hour what the polls in it ask, one whole poll at least; of a minute the same, but half of it at most: a poll
+    that asks more takes some minutes anyway.
+    """
+    polls_per_hour = max(1.0, 1.0 / hours_between_polls)
+    return (
+        min(requests_per_poll, per_minute // 2),
+        min(math.ceil(requests_per_poll * polls_per_hour), per_hour),
+    )

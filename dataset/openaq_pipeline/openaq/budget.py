@@ -51,6 +51,8 @@ CREATE TABLE IF NOT EXISTS server (
     limit_seen_at REAL NOT NULL
 );
 INSERT OR IGNORE INTO server VALUES (1, 0, 0, NULL, 0);
+CREATE TABLE IF NOT EXISTS backfill (at REAL NOT NULL);    -- those of `requests` that a backfill sent
+CREATE INDEX IF NOT EXISTS backfill_at ON backfill (at);
 """
 
 
@@ -63,8 +65,19 @@ class BudgetUse(msgspec.Struct, frozen=True):
     per_hour: int
 
 
+class Reserve(msgspec.Struct, frozen=True):
+    """So many requests of any minute and any hour a backfill leaves to the polls, at least one of each to itself."""
+
+    per_minute: int
+    per_hour: int
+
+
 class Budget:
-    """Lets requests through at no more than both limits; thread-safe, and shared between processes by its file."""
+    """Lets requests through at no more than both limits; thread-safe, and shared between processes by its file.
+
+    With a `reserve` it is a backfill's: all its requests together, those of other backfills too, keep below the
+    limits by that much, so that a poll that needs no more never waits for one. None: it is a poll's.
+    """
 
     def __init__(
         self,
@@ -72,11 +85,13 @@ class Budget:
         *,
         per_minute: int,
         per_hour: int,
+        reserve: Reserve | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._per_minute = per_minute
         self._per_hour = per_hour
+        self._reserve = reserve
         self._sleep = sleep
         self._clock = clock
         self._path = path
@@ -140,6 +155,8 @@ class Budget:
             wait = self._wait(now)
             if wait <= 0:
                 database.execute("INSERT INTO requests VALUES (?)", (now,))
+                if self._reserve is not None:
+                    database.execute("INSERT INTO backfill VALUES (?)", (now,))
         return wait
 
     @contextmanager
@@ -158,16 +175,23 @@ class Budget:
     def _wait(self, now: float) -> float:
         self._forget(now)
         (blocked_until,) = self._database.execute("SELECT blocked_until FROM server").fetchone()
-        return max(
+        minute, hour = self._minute_limit(now), self._per_hour
+        waits = [
             float(blocked_until) - now,
-            self._until_free(now, MINUTE_SECONDS, self._minute_limit(now)),
-            self._until_free(now, HOUR_SECONDS, self._per_hour),
-        )
+            self._until_free(now, MINUTE_SECONDS, minute),
+            self._until_free(now, HOUR_SECONDS, hour),
+        ]
+        if self._reserve is not None:
+            minute, hour = max(1, minute - self._reserve.per_minute), max(1, hour - self._reserve.per_hour)
+            waits.append(self._until_free(now, MINUTE_SECONDS, minute, "backfill"))
+            waits.append(self._until_free(now, HOUR_SECONDS, hour, "backfill"))
+        return max(waits)
 
     def _forget(self, now: float) -> None:
         """Drop what no window covers, and bring entries of an earlier boot into this clock (see above)."""
-        self._database.execute("DELETE FROM requests WHERE at < ?", (now - HOUR_SECONDS,))
-        self._database.execute("UPDATE requests SET at=? WHERE at > ?", (now, now))
+        for table in ("requests", "backfill"):
+            self._database.execute(f"DELETE FROM {table} WHERE at < ?", (now - HOUR_SECONDS,))  # noqa: S608 - our names
+            self._database.execute(f"UPDATE {table} SET at=? WHERE at > ?", (now, now))  # noqa: S608
         self._database.execute(
             "UPDATE server SET blocked_until=? + max(0, blocked_until - blocked_at), blocked_at=? WHERE blocked_at > ?",
             (now, now, now),
@@ -180,10 +204,10 @@ class Budget:
         current = limit is not None and now - seen < HOUR_SECONDS
         return min(self._per_minute, limit) if current else self._per_minute
 
-    def _until_free(self, now: float, span_seconds: float, limit: int) -> float:
+    def _until_free(self, now: float, span_seconds: float, limit: int, table: str = "requests") -> float:
         """Return the seconds until fewer than `limit` requests lie within the span: 0 or less if it is so now."""
         row = self._database.execute(
-            "SELECT at FROM requests WHERE at > ? ORDER BY at DESC LIMIT 1 OFFSET ?",
+            f"SELECT at FROM {table} WHERE at > ? ORDER BY at DESC LIMIT 1 OFFSET ?",  # noqa: S608 - a name of ours
             (now - span_seconds, limit - 1),
         ).fetchone()
         return float(row[0]) + span_seconds - now if row else 0.0

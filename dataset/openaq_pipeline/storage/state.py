@@ -78,6 +78,11 @@ class StateFile:
         with self._guard:
             return self._locations.get(location_id, LocationState())
 
+    def sensors_polled(self) -> int:
+        """Return how many sensors are read by the polls of this folder."""
+        with self._guard:
+            return sum(len(location.sensors) for location in self._locations.values())
+
     def put(self, location_id: int, state: LocationState) -> None:
         """Remember a location's state, and write the file if the last time is long enough ago."""
         with self._guard:

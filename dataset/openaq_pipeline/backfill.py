@@ -1,0 +1,288 @@
+"""A range of the past, from the API, from OpenAQ's archive, or from both; beside a running poller, which goes first.
+
+It moves no watermark. What it has stored it does not ask again after a stop: `storage.progress` knows how far it came.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+
+from openaq_pipeline import files, run
+from openaq_pipeline.errors import ConfigError, FatalError, LockHeld, PipelineError, Stopped
+from openaq_pipeline.incremental import due, plan
+from openaq_pipeline.ingest import Ingested, Order, ingest
+from openaq_pipeline.model import (
+    Counts,
+    Gauge,
+    LocationReport,
+    Outcome,
+    RunPlan,
+    RunReport,
+    SensorReport,
+    Window,
+)
+from openaq_pipeline.openaq.budget import Budget, Reserve
+from openaq_pipeline.openaq.session import Client
+from openaq_pipeline.run import Watcher, log_report, report_of, run_all
+from openaq_pipeline.settings import Settings
+from openaq_pipeline.wiring import Stop, Stores, connected, utc_now
+
+if TYPE_CHECKING:
+    from openaq_pipeline.openaq.archive import Archive
+
+Provenance = Literal["api", "archive", "auto"]
+
+ARCHIVE_AFTER = timedelta(days=4)
+"""A day is in the archive 72 hours after its end (OPENAQ section 5); one more for time zones and the export itself."""
+
+ARCHIVE_WORKERS = 2
+"""So many locations are read from the archive at the same time: the work is this machine's, not the network's."""
+
+UNTOLD = {"interval_seconds", "has_flags"}
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What is asked of whom; None: nothing of it."""
+
+    api: Window | None
+    archive: Window | None
+
+
+def job_of(span: Window, source: Provenance, now: datetime) -> Job:
+    """Return what of a range the API and the archive are asked: with `auto` the archive for all days older than 4."""
+    if source == "api":
+        return Job(span, None)
+    if source == "archive":
+        return Job(None, span)
+    cut = (now - ARCHIVE_AFTER).replace(hour=0, minute=0, second=0, microsecond=0)
+    old, recent = Window(span.start, min(span.end, cut)), Window(max(span.start, cut), span.end)
+    return Job(*(part if part.length > timedelta(0) else None for part in (recent, old)))
+
+
+def backfill(
+    settings: Settings,
+    span: Window,
+    *,
+    source: Provenance = "api",
+    watcher: Watcher | None = None,
+    stop: Stop | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> RunReport:
+    """Store what OpenAQ has of every location in a range, and return the report of what was done and missed.
+
+    Raises `ConfigError` before anything begins and `FatalError` for a state this version can't read. What happens later
+    is in the report, whose `error` says why it ended early.
+    """
+    watcher, stop, began, now = watcher or Watcher(), stop or Stop(), time.monotonic(), clock()
+    job = job_of(span, source, now)
+    check(settings, job)
+    files.make_folder(settings.data_dir)
+    stores = Stores(settings)
+    stores.load(now, repair=False)
+    with ExitStack() as stack:
+        line = None
+        if job.api:
+            reserve = reserve_of(settings, stores, now)
+            line = _Line(*stack.enter_context(connected(settings, stop, reserve=reserve)), reserve)
+        work = stack.enter_context(
+            closing(_Backfill(settings, stores, job, now, line=line, clock=clock, stop=stop))
+        )
+        with suppress(OSError):
+            watcher.planned(work.plan)
+            watcher.begins(work.gauge)
+        reports, problem = run_all(work.location, settings, watcher, stop)
+        report = report_of(now, began, line.client if line else None, reports, problem)
+        report = _finish(stores, report)
+    log_report(report)
+    return report
+
+
+def dry_run(settings: Settings, span: Window, *, source: Provenance = "api") -> RunPlan:
+    """Return what a backfill would ask and fetch, and what it would cost; writes nothing to the data folder.
+
+    It lists the archive, and looks up locations that are not known yet at one request each. Raises what the archive or
+    the API has against it.
+    """
+    now = utc_now()
+    job = job_of(span, source, now)
+    check(settings, job)
+    found = run.dry_run(settings, Order(now, job.api)) if job.api else _nothing_asked(settings)
+    if job.archive is None:
+        return found
+    archive, stores = _archive(settings), Stores(settings)
+    from openaq_pipeline.ingest_archive import new_files  # noqa: PLC0415 - loads pyarrow
+
+    todo = [
+        file
+        for location_id in settings.locations
+        for file in new_files(archive.files(location_id, job.archive), stores.progress.stored_files(location_id))
+    ]
+    return msgspec.structs.replace(found, archive_files=len(todo), archive_bytes=sum(file.size_bytes for file in todo))
+
+
+def check(settings: Settings, job: Job) -> None:
+    """Raise `ConfigError` if there is nothing to do, or not what it takes."""
+    run.check_selection(settings, needs_key=job.api is not None)
+    untold = UNTOLD & set(settings.validation.required_fields)
+    if job.archive and untold:
+        raise ConfigError(
+            f"validation.required_fields asks for {', '.join(sorted(untold))}, which OpenAQ's archive does not tell",
+            hint="Take it out of the required fields, or use --source api.",
+        )
+
+
+def reserve_of(settings: Settings, stores: Stores, now: datetime) -> Reserve:
+    """Return what a backfill leaves to the polls of this folder: one request for each sensor that is polled."""
+    api, gap = settings.api, due.gap_of(settings.schedule, now) / timedelta(hours=1)
+    # Who runs it `once` has a schedule elsewhere: hourly is the usual one.
+    return Reserve(
+        *plan.reserve_for(
+            stores.state.sensors_polled(),
+            gap or 1.0,
+            per_minute=api.requests_per_minute,
+            per_hour=api.requests_per_hour,
+        )
+    )
+
+
+class _Line(NamedTuple):
+    """The way to the API: who asks, within what, and what is left to others."""
+
+    client: Client
+    budget: Budget
+    reserve: Reserve
+
+
+class _Backfill:
+    """A backfill under way; `location` is called from several threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stores: Stores,
+        job: Job,
+        now: datetime,
+        *,
+        line: _Line | None,
+        clock: Callable[[], datetime],
+        stop: Stop,
+    ) -> None:
+        self._settings = settings
+        self._stores = stores
+        self._job = job
+        self._now = now
+        self._line = line
+        self._order = Order(now, job.api)
+        self._parts = stores.parts(line.client, clock, resumed=True) if line else None
+        self._archive = stores.archive_parts(_archive(settings), stop.check) if job.archive else None
+        # Threads of their own: memory that a thread has freed serves that thread again, and hardly any other.
+        self._readers = ThreadPoolExecutor(ARCHIVE_WORKERS, thread_name_prefix="archive")
+        self._outage: str | None = None
+        self.plan = run.make_plan(self._parts, settings, self._order) if self._parts else _nothing_asked(settings)
+
+    def location(self, location_id: int) -> Ingested:
+        """Do what is asked for one location: the API first, which knows the sensors that the archive only names."""
+        reports: list[LocationReport] = []
+        if self._parts is not None:
+            done = ingest(self._parts, location_id, self._order)
+            if done.ends_run is not None or self._job.archive is None:
+                return done
+            reports.append(done.report)
+        done = self._from_archive(location_id)
+        ends = done.ends_run if not reports or isinstance(done.ends_run, (FatalError, Stopped)) else None
+        return Ingested(_together([*reports, done.report]), ends)
+
+    def _from_archive(self, location_id: int) -> Ingested:
+        """Store what the archive has of a location; once the archive as a whole is out of reach, it is not tried."""
+        from openaq_pipeline.ingest_archive import ingest_archive  # noqa: PLC0415 - loads pyarrow
+
+        if self._archive is None or self._job.archive is None or self._outage is not None:
+            return Ingested(LocationReport(location_id, None, "failed", Counts(), error=self._outage))
+        done = self._readers.submit(ingest_archive, self._archive, location_id, self._job.archive, self._now).result()
+        if done.ends_run is not None:
+            self._outage = done.ends_run.advice
+        return done
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._readers.shutdown()
+
+    def gauge(self) -> Gauge:
+        """Return how far it is."""
+        tally, left, minutes = self._stores.tally, 0, 0.0
+        if self._line is not None:
+            api, reserve, use = self._settings.api, self._line.reserve, self._line.budget.use()
+            left = max(0, self.plan.requests - self._line.client.requests_sent)
+            minutes = plan.minutes_left(
+                left,
+                used_minute=use.minute,
+                used_hour=use.hour,
+                per_minute=max(1, api.requests_per_minute - reserve.per_minute),
+                per_hour=max(1, api.requests_per_hour - reserve.per_hour),
+            )
+        return Gauge(tally.rows, left, tally.files_found - tally.files_done, minutes)
+
+
+def _archive(settings: Settings) -> Archive:
+    """Return OpenAQ's archive, or the copy that the settings name; raises `ConfigError` if it can't be that."""
+    from openaq_pipeline.openaq.archive import Archive  # noqa: PLC0415 - loads pyarrow
+
+    return Archive(settings.archive, folder_for_temporary=Path(tempfile.gettempdir()))
+
+
+def _nothing_asked(settings: Settings) -> RunPlan:
+    """Return the plan of a backfill that asks the API nothing."""
+    return RunPlan(len(settings.locations), 0, 0, 0, None, 0, 0.0)
+
+
+def _together(reports: list[LocationReport]) -> LocationReport:
+    """Return the reports of one location as one."""
+    errors = [report.error for report in reports if report.error]
+    outcomes = {report.outcome for report in reports}
+    outcome: Outcome = outcomes.pop() if len(outcomes) == 1 else "partial"
+    return LocationReport(
+        reports[0].location_id,
+        next((report.name for report in reports if report.name), None),
+        outcome,
+        sum((report.counts for report in reports), Counts()),
+        sum(report.requests_planned for report in reports),
+        _sensors_together(reports),
+        "; ".join(errors) or None,
+        tuple(warning for report in reports for warning in report.warnings),
+        any(report.bug for report in reports),
+    )
+
+
+def _sensors_together(reports: list[LocationReport]) -> tuple[SensorReport, ...]:
+    """Return each sensor once: as the API found it, with the rows of both."""
+    found: dict[int, SensorReport] = {}
+    for sensor in (sensor for report in reports for sensor in report.sensors):
+        known = found.get(sensor.sensors_id)
+        both = msgspec.structs.replace(known, counts=known.counts + sensor.counts) if known else sensor
+        found[sensor.sensors_id] = both
+    return tuple(found.values())
+
+
+def _finish(stores: Stores, report: RunReport) -> RunReport:
+    """Forget the progress of what is wholly done, and keep what was learnt of the locations if no poll is at work."""
+    try:
+        if report.complete:
+            for location in report.locations:
+                with stores.files.lock(location.location_id):
+                    stores.progress.finish(location.location_id)
+        with files.hold_folder(stores.settings.data_dir):
+            stores.metadata.save()
+    except LockHeld:
+        pass  # the poller keeps them itself
+    except PipelineError as error:
+        return msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
+    return report

@@ -1,0 +1,212 @@
+"""One location out of OpenAQ's archive: list -> skip what is stored -> read -> check -> merge -> commit.
+
+Files are stored in portions of a year or so, oldest first; what a portion holds is noted once it is durable, so that a
+backfill that was stopped goes on with the next one. It asks the API nothing, and needs no key. Imports pyarrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, time, timedelta
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from openaq_pipeline.columns import HISTORY, to_rows, to_table
+from openaq_pipeline.commit.across import commit_across
+from openaq_pipeline.commit.recent import Committed, by_sensor
+from openaq_pipeline.commit.seal import open_history
+from openaq_pipeline.errors import ConfigError, FatalError, PipelineError, Stopped, Unreachable
+from openaq_pipeline.incremental import plan
+from openaq_pipeline.ingest import Ingested, Tally
+from openaq_pipeline.model import (
+    ArchiveStamp,
+    Counts,
+    License,
+    Location,
+    LocationReport,
+    Outcome,
+    Reject,
+    SensorReport,
+    Window,
+)
+from openaq_pipeline.openaq.archive import Archive
+from openaq_pipeline.openaq.archive_files import ArchiveFile
+from openaq_pipeline.openaq.archive_rows import ArchiveRows
+from openaq_pipeline.ports import MetadataStore, ProgressStore, RejectStore, RowStore, StateStore
+from openaq_pipeline.quality.required import Required
+from openaq_pipeline.quality.rules import Judge
+from openaq_pipeline.settings import DataSettings
+
+MOST_FILES, MOST_BYTES = 370, 1_600_000
+"""A portion: a year of five hourly sensors, 44,000 rows. Two years at once are no faster, and take 45 MB more."""
+
+MOST_EAST, MOST_WEST = timedelta(hours=14), timedelta(hours=12)
+"""How far local time is ahead of and behind UTC, at most: Kiritimati and Baker Island."""
+
+SHOWN_PROBLEMS = 3
+
+
+class ArchiveParts(msgspec.Struct, frozen=True):
+    """What an ingest from the archive works with."""
+
+    archive: Archive
+    progress: ProgressStore
+    rows: RowStore
+    rejects: RejectStore
+    state: StateStore
+    metadata: MetadataStore
+    judge: Judge
+    required: Required
+    data: DataSettings
+    tally: Tally
+    checkpoint: Callable[[], None]
+    """Called between portions; raises `Stopped` if the run is to end."""
+
+
+def ingest_archive(parts: ArchiveParts, location_id: int, window: Window, now: datetime) -> Ingested:
+    """Store what the archive has of a location in a window. Errors are in the report; what was read before is stored."""
+    work = _ArchiveIngest(parts, location_id, window, now)
+    try:
+        work.run()
+        return Ingested(work.report())
+    except (FatalError, Stopped) as error:
+        return Ingested(work.report(str(error)), error)
+    except (ConfigError, Unreachable) as error:  # the archive as a whole
+        return Ingested(work.report(error.advice), error)
+    except PipelineError as error:
+        return Ingested(work.report(error.advice))
+
+
+def new_files(found: Iterable[ArchiveFile], stored: dict[str, ArchiveStamp]) -> list[ArchiveFile]:
+    """Return the files that are not stored yet, or have been written anew since."""
+    return [file for file in found if stored.get(file.day.isoformat()) != stamp(file)]
+
+
+def stamp(file: ArchiveFile) -> ArchiveStamp:
+    """Return what tells this version of a file from any other."""
+    return ArchiveStamp(file.size_bytes, file.modified_utc)
+
+
+class _ArchiveIngest:
+    """The way of one location through one backfill from the archive."""
+
+    def __init__(self, parts: ArchiveParts, location_id: int, window: Window, now: datetime) -> None:
+        self._parts = parts
+        self._id = location_id
+        self._window = window
+        self._now = now
+        self._location: Location | None = parts.metadata.get(location_id)
+        self._counts: dict[int, Counts] = {}
+        self._names: dict[int, tuple[str, str]] = {}
+        self._problems: list[str] = []
+        self._warnings: list[str] = []
+
+    def run(self) -> None:
+        """Store every file that is not stored yet; raises what ended it early."""
+        found = self._parts.archive.files(self._id, self._window)
+        if not found:
+            self._warnings.append("OpenAQ's archive has no file of this location for these days")
+            return
+        todo = new_files(found, self._parts.progress.stored_files(self._id))
+        self._parts.tally.add(files_found=len(todo))
+        self._make_room()
+        for portion in _portions(todo):
+            self._parts.checkpoint()
+            self._store(portion)
+
+    def _make_room(self) -> None:
+        """Let rows older than the live window find a history to go to."""
+        rows, known = self._parts.rows, self._parts.state.get(self._id).sensors.values()
+        newest = max((state.watermark for state in known if state.watermark is not None), default=None)
+        start = plan.live_from(newest, self._now, self._parts.data.live_days)
+        if self._window.start >= start:
+            return
+        with rows.lock(self._id):
+            open_history(self._id, start, files=rows, licenses=self._licenses())
+
+    def _licenses(self) -> tuple[License, ...] | None:
+        return self._location.licenses if self._location else None
+
+    def _store(self, files: list[ArchiveFile]) -> None:
+        """Store the rows of some files, and then note that they are."""
+        found = self._parts.archive.read(self._id, files, self._now)
+        table, rejects = self._checked(found)
+        with self._parts.rows.lock(self._id):
+            if not self._parts.state.get(self._id).sensors and self._parts.rows.mark(self._id) is None:
+                self._parts.rows.disclaim(self._id)  # no poll has been here: its first load is still to come
+            if rejects:
+                self._parts.rejects.add(self._id, rejects)
+            done = commit_across(
+                self._id, table, files=self._parts.rows, judge=self._parts.judge, licenses=self._licenses()
+            )
+            bad = {file for file, _ in found.problems}
+            whole = [file for file in files if file not in bad and self._covers(file)]
+            self._parts.progress.stored(self._id, ((file.day.isoformat(), stamp(file)) for file in whole))
+        self._problems += [reason for _, reason in found.problems]
+        self._count(done, rejects, table)
+        self._parts.tally.add(rows=sum(counts.new for counts in done.counts.values()), files_done=len(files))
+
+    def _covers(self, file: ArchiveFile) -> bool:
+        """Say whether the window holds the file's whole day, wherever on earth the station is."""
+        midnight = datetime.combine(file.day, time(), self._now.tzinfo)
+        start, end = midnight - MOST_EAST, midnight + timedelta(days=1) + MOST_WEST
+        return self._window.start <= start and end <= self._window.end
+
+    def _checked(self, found: ArchiveRows) -> tuple[pa.Table, list[Reject]]:
+        """Return the rows of the window with what is known of their sensors, and the rows that are none."""
+        stamps = found.table.column("datetime")
+        start, end = (pa.scalar(moment, stamps.type) for moment in (self._window.start, self._window.end))
+        table = found.table.filter(pc.and_(pc.greater(stamps, start), pc.less_equal(stamps, end)))
+        table = self._with_parameters(table)
+        odd = pc.is_null(table.column("value"))
+        for name in ("parameter", "units"):
+            odd = pc.or_(odd, pc.equal(table.column(name).cast(pa.string()), ""))
+        kept, rejects = self._parts.required.split(to_rows(self._id, table.filter(odd)))
+        if rejects:
+            table = pa.concat_tables([table.filter(pc.invert(odd)), to_table(kept)])
+        return table, list(found.rejects) + rejects
+
+    def _with_parameters(self, table: pa.Table) -> pa.Table:
+        """Return the rows with OpenAQ's parameter ids, which the archive lacks: those of the location's sensors."""
+        known = self._location.sensors if self._location else ()
+        ids = pa.array([sensor.parameters_id for sensor in known], pa.int32())
+        places = pc.index_in(table.column("sensors_id"), pa.array([sensor.id for sensor in known], pa.int64()))
+        field = HISTORY.get_field_index("parameters_id")
+        return table.set_column(field, HISTORY.field(field), pa.chunked_array([ids.take(places.combine_chunks())]))
+
+    def _count(self, done: Committed, rejects: list[Reject], table: pa.Table) -> None:
+        rejected = {sensors_id: Counts(rejected=n) for sensors_id, n in by_sensor(rejects).items()}
+        for counts in (done.counts, rejected):
+            for sensors_id, found in counts.items():
+                self._counts[sensors_id] = self._counts.get(sensors_id, Counts()) + found
+        names = table.select(["sensors_id", "parameter", "units"]).group_by(["sensors_id", "parameter", "units"])
+        for row in names.aggregate([]).to_pylist():
+            self._names[row["sensors_id"]] = (row["parameter"], row["units"])
+
+    def report(self, error: str | None = None) -> LocationReport:
+        """Return how the location fared so far; `error` is what ended it early, None if nothing did."""
+        total = sum(self._counts.values(), Counts())
+        if error is None and self._problems:
+            more = len(self._problems) - SHOWN_PROBLEMS
+            error = "; ".join(self._problems[:SHOWN_PROBLEMS]) + (f"; and {more} more files" if more > 0 else "")
+        outcome: Outcome = "ok" if error is None else "partial" if total.fetched else "failed"
+        sensors = tuple(
+            SensorReport(sensors_id, *self._names.get(sensors_id, ("", "")), "ok", counts, None)
+            for sensors_id, counts in sorted(self._counts.items())
+        )
+        name = self._location.name if self._location else None
+        return LocationReport(self._id, name, outcome, total, 0, sensors, error, tuple(self._warnings))
+
+
+def _portions(files: list[ArchiveFile]) -> Iterator[list[ArchiveFile]]:
+    """Yield the files in portions, in their order."""
+    portion: list[ArchiveFile] = []
+    for file in files:
+        if portion and (len(portion) >= MOST_FILES or sum(one.size_bytes for one in portion) >= MOST_BYTES):
+            yield portion
+            portion = []
+        portion.append(file)
+    if portion:
+        yield portion

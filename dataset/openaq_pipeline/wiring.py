@@ -1,0 +1,147 @@
+"""From settings to parts: the stores of a data folder, and the way to OpenAQ within the budget."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from openaq_pipeline.errors import Stopped
+from openaq_pipeline.ingest import Parts, Tally
+from openaq_pipeline.openaq.api import Api
+from openaq_pipeline.openaq.budget import Budget, Reserve, ledger_path
+from openaq_pipeline.openaq.session import Client, require_key
+from openaq_pipeline.quality.required import Required
+from openaq_pipeline.quality.rules import Judge
+from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage.locations import LocationFiles
+from openaq_pipeline.storage.metadata import Metadata
+from openaq_pipeline.storage.progress import Progress
+from openaq_pipeline.storage.rejects import Rejects
+from openaq_pipeline.storage.state import StateFile
+
+if TYPE_CHECKING:
+    from openaq_pipeline.ingest_archive import ArchiveParts
+    from openaq_pipeline.openaq.archive import Archive
+
+log = logging.getLogger(__name__)
+
+STOPPED = "the run was stopped"
+"""The `error` of a run that was asked to end; the daemon does it again at its next start."""
+
+
+def utc_now() -> datetime:
+    """Return the time in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class Stop:
+    """Lets another thread or a signal end a run in order: its `sleep` and `check` raise `Stopped` once `set`."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask the run to end."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise `Stopped` if the run is to end."""
+        if self._event.is_set():
+            raise Stopped(STOPPED)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or raise `Stopped` as soon as the run is to end."""
+        if self._event.wait(seconds):
+            raise Stopped(STOPPED)
+
+
+class Stores:
+    """The stores of a data folder, and the judgement its settings ask for; loading them takes no key."""
+
+    def __init__(self, settings: Settings) -> None:
+        folder = settings.data_dir
+        self.settings = settings
+        self.state = StateFile(folder)
+        self.metadata = Metadata(folder)
+        self.files = LocationFiles(folder)
+        self.rejects = Rejects(folder)
+        self.progress = Progress(folder)
+        self.judge = Judge(settings.validation)
+        self.required = Required(settings.validation.required_fields)
+        self.tally = Tally()
+
+    def load(self, now: datetime, *, repair: bool) -> None:
+        """Read state and metadata; `repair` False only looks and moves nothing. Raises `FatalError`, `StorageError`."""
+        for warning in (self.state.load(now, repair=repair), self.metadata.load(now, repair=repair)):
+            if warning:
+                log.warning(warning)
+
+    def parts(self, client: Client, clock: Callable[[], datetime], *, resumed: bool = False) -> Parts:
+        """Return what an ingest works with; `resumed`: a backfill goes on from where the last one came."""
+        return Parts(
+            source=Api(client, clock),
+            rows=self.files,
+            rejects=self.rejects,
+            state=self.state,
+            metadata=self.metadata,
+            judge=self.judge,
+            required=self.required,
+            data=self.settings.data,
+            tally=self.tally,
+            progress=self.progress if resumed else None,
+        )
+
+    def archive_parts(self, archive: Archive, checkpoint: Callable[[], None]) -> ArchiveParts:
+        """Return what an ingest from the archive works with; `checkpoint` raises `Stopped` if the run is to end."""
+        import pyarrow as pa  # noqa: PLC0415 - a plain poll needs none
+
+        from openaq_pipeline.ingest_archive import ArchiveParts  # noqa: PLC0415
+
+        pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: 60 MB more after a backfill
+        return ArchiveParts(
+            archive=archive,
+            progress=self.progress,
+            rows=self.files,
+            rejects=self.rejects,
+            state=self.state,
+            metadata=self.metadata,
+            judge=self.judge,
+            required=self.required,
+            data=self.settings.data,
+            tally=self.tally,
+            checkpoint=checkpoint,
+        )
+
+
+@contextmanager
+def connected(settings: Settings, stop: Stop, *, reserve: Reserve | None = None) -> Iterator[tuple[Client, Budget]]:
+    """Give a client of OpenAQ and its budget; `reserve`: what a backfill leaves to the polls, None: it is a poll.
+
+    Raises `ConfigError` for a key that is missing or can't be sent, `StorageError` if the ledger can't be used.
+    """
+    api = settings.api
+    key = require_key(api.api_key.get_secret_value() if api.api_key else None)
+    budget = Budget(
+        ledger_path(key, api.base_url, settings.data_dir, os.environ),
+        per_minute=api.requests_per_minute,
+        per_hour=api.requests_per_hour,
+        reserve=reserve,
+        sleep=stop.sleep,
+    )
+    client = Client(
+        api.base_url,
+        key,
+        budget,
+        timeout_seconds=api.timeout_seconds,
+        sleep=stop.sleep,
+        checkpoint=stop.check,
+    )
+    try:
+        yield client, budget
+    finally:
+        budget.close()
