@@ -247,6 +247,35 @@ def test_a_text_that_a_dictionary_holds_twice_is_one() -> None:
     assert [tuple(names) for names in bulk.issues(JUDGE, table).to_pylist()] == JUDGE.issues(rows)
 
 
+SUB_SECOND = st.timedeltas(timedelta(), timedelta(days=4000)).map(lambda since: START - since)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(SUB_SECOND, st.sampled_from([-1, 0, 0, 0, 1])), min_size=10, max_size=30))
+def test_limits_in_time_are_met_or_missed_by_the_same_last_bit(starts: list[tuple[datetime, int]]) -> None:
+    # In floats, the distance of two stamps with fractions of a second may be a bit more or less than it is.
+    rows = [
+        measurement(value, start + shift, first_seen=start + 3 * HOUR - apart * MICROSECOND, sensors_id=sensor)
+        for sensor, (start, apart) in enumerate(starts)
+        for value, shift in ((5, timedelta()), (5, 3 * HOUR), (5, 6 * HOUR + apart * MICROSECOND), (900, 9 * HOUR))
+    ]
+    validation = VALIDATION.model_copy(update={"max_future_minutes": 360.0})
+    assert_same(Judge(validation), rows)
+    assert_same(Judge(validation.model_copy(update={"max_future_minutes": 180.0})), rows)
+
+
+def test_a_missing_value_is_not_out_of_a_range_without_zero() -> None:
+    rows = hourly([None, 780, 0], parameter="pressure", units="hpa")
+    assert in_bulk(Judge(ValidationSettings()), rows) == [("missing_value",), (), ("out_of_range",)]
+
+
+def test_what_a_null_hides_is_not_looked_at() -> None:
+    table = columns.to_table(hourly([5, 5]))
+    hidden = pa.array([-999.0, 5.0], mask=np.array([True, False]))
+    table = table.set_column(table.schema.get_field_index("value"), columns.HISTORY.field("value"), hidden)
+    assert bulk.issues(JUDGE, table).to_pylist() == [["missing_value"], []]
+
+
 @pytest.mark.parametrize("first_seen", [datetime(7454, 5, 4, 22, 42, 38, 999_029 - us, UTC) for us in range(60)])
 def test_far_from_now_stamps_are_rounded_as_python_rounds_them(first_seen: datetime) -> None:
     # A float of this year has no room for microseconds, and 999029 is one of those that round up when rounded twice.

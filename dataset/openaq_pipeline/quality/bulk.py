@@ -207,7 +207,7 @@ def _spike(rows: _Comparable, limit: float) -> Ints:
     step = np.diff(value)
     rises, falls = (step > limit / 2) & near, (step < -(limit / 2)) & near
     out: Ints = np.flatnonzero((rises[:-1] & falls[1:]) | (falls[:-1] & rises[1:])) + 1
-    far: Bools = np.abs(value[out] - (value[out - 1] + value[out + 1]) / 2) > limit
+    far = np.abs(value[out] - (value[out - 1] + value[out + 1]) / 2) > limit
     return out[far]
 
 
@@ -217,8 +217,8 @@ def _rate_of_change(rows: _Comparable, limit: float) -> Ints:
     change = np.abs(np.diff(value))
     at = np.flatnonzero((change > limit) & near)
     hours = np.maximum((stamp[at + 1] - stamp[at]) / HOUR_SECONDS, 1.0)
-    fast: Bools = change[at] / hours > limit
-    return at[fast] + 1
+    fast: Ints = at[change[at] / hours > limit]
+    return fast + 1
 
 
 def _named(broken: Bits) -> pa.Array:
