@@ -250,18 +250,33 @@ def test_a_text_that_a_dictionary_holds_twice_is_one() -> None:
 SUB_SECOND = st.timedeltas(timedelta(), timedelta(days=4000)).map(lambda since: START - since)
 
 
+LIMIT = 3 * HOUR + 360 * MICROSECOND
+TO_THE_MICROSECOND = ValidationSettings.model_validate(
+    {
+        "max_future_minutes": LIMIT / timedelta(minutes=1),
+        "series_tests": {"neighbour_hours": LIMIT / HOUR, "flat_line_hours": {"pm25": 2 * LIMIT / HOUR}},
+    }
+)
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(SUB_SECOND, st.sampled_from([-1, 0, 0, 0, 1])), min_size=10, max_size=30))
 def test_limits_in_time_are_met_or_missed_by_the_same_last_bit(starts: list[tuple[datetime, int]]) -> None:
-    # In floats, the distance of two stamps with fractions of a second may be a bit more or less than it is.
+    # In floats, the distance of two stamps with fractions of a second is a bit more or less than it is.
     rows = [
-        measurement(value, start + shift, first_seen=start + 3 * HOUR - apart * MICROSECOND, sensors_id=sensor)
+        measurement(5, stamp, first_seen=stamp - LIMIT, sensors_id=sensor)
         for sensor, (start, apart) in enumerate(starts)
-        for value, shift in ((5, timedelta()), (5, 3 * HOUR), (5, 6 * HOUR + apart * MICROSECOND), (900, 9 * HOUR))
+        for stamp in (start, start + LIMIT, start + 2 * LIMIT + apart * MICROSECOND)
     ]
-    validation = VALIDATION.model_copy(update={"max_future_minutes": 360.0})
-    assert_same(Judge(validation), rows)
-    assert_same(Judge(validation.model_copy(update={"max_future_minutes": 180.0})), rows)
+    assert_same(Judge(TO_THE_MICROSECOND), rows)
+
+
+def test_numbers_that_are_none_are_out_of_range_and_nothing_worse() -> None:
+    nan, infinity = float("nan"), float("inf")
+    values = [5, nan, 5, infinity, -infinity, infinity, infinity, -infinity, nan, nan, 5]
+    for parameter in ("pm25", "unheard_of"):
+        assert_same(JUDGE, hourly(values, parameter=parameter))
+    assert_same(Judge(ValidationSettings(parameter_ranges={})), hourly(values))
 
 
 def test_a_missing_value_is_not_out_of_a_range_without_zero() -> None:

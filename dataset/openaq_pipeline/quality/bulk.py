@@ -197,7 +197,7 @@ def _flat_line(rows: _Comparable, limit_seconds: float) -> Ints:
     repeats = np.flatnonzero((value[1:] == value[:-1]) & near) + 1
     first = np.ones(repeats.size, bool)
     np.not_equal(np.diff(repeats), 1, out=first[1:])
-    since = stamp[repeats[first] - 1][np.cumsum(first) - 1]
+    since: Floats = stamp[repeats[first] - 1][np.cumsum(first) - 1]
     return repeats[stamp[repeats] - since >= limit_seconds]
 
 
@@ -217,8 +217,7 @@ def _rate_of_change(rows: _Comparable, limit: float) -> Ints:
     change = np.abs(np.diff(value))
     at = np.flatnonzero((change > limit) & near)
     hours = np.maximum((stamp[at + 1] - stamp[at]) / HOUR_SECONDS, 1.0)
-    fast: Ints = at[change[at] / hours > limit]
-    return fast + 1
+    return at[change[at] / hours > limit] + 1
 
 
 def _named(broken: Bits) -> pa.Array:
