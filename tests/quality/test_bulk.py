@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from openaq_pipeline.quality import bulk
 from openaq_pipeline.quality.rules import RULES, SENTINELS, Judge
 from openaq_pipeline.settings import ANY_UNIT, SeriesTests, ValidationSettings
 from tests.measurements import measurement
-from tests.quality.rows import START, VALIDATION, hourly, row
+from tests.quality.rows import SEEN, START, VALIDATION, hourly, row
 from tests.quality.test_real_data import guadalajara
 
 T = TypeVar("T")
@@ -277,6 +278,47 @@ def test_numbers_that_are_none_are_out_of_range_and_nothing_worse() -> None:
     for parameter in ("pm25", "unheard_of"):
         assert_same(JUDGE, hourly(values, parameter=parameter))
     assert_same(Judge(ValidationSettings(parameter_ranges={})), hourly(values))
+
+
+FINITE = st.floats(-1000, 1000)
+
+
+def beside(number: float, side: float) -> float:
+    """Return the number itself or the next one to a side (-inf, 0, inf), as a limit: never 0 or less."""
+    moved = math.nextafter(number, side) if side else number
+    return moved if moved > 0 else 1.0
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(FINITE, FINITE, FINITE, st.timedeltas(HOUR, 3 * HOUR), st.sampled_from([-math.inf, 0.0, math.inf])),
+        min_size=10,
+        max_size=30,
+    )
+)
+def test_limits_of_values_are_met_or_missed_by_the_same_last_bit(
+    threes: list[tuple[float, float, float, timedelta, float]],
+) -> None:
+    rows: list[Measurement] = []
+    spike, rate = {}, {}
+    for sensor, (before, value, after, step, side) in enumerate(threes):
+        units = f"unit {sensor}"
+        spike[units] = beside(abs(value - (before + after) / 2), side)
+        rate[units] = beside(abs(value - before) / (step / HOUR), side)
+        rows += [
+            measurement(number, START + at * step, first_seen=SEEN, sensors_id=sensor, units=units)
+            for at, number in enumerate((before, value, after))
+        ]
+    tests = {"spike": {"pm25": spike}, "rate_of_change": {"pm25": rate}}
+    assert_same(Judge(ValidationSettings.model_validate({"parameter_ranges": {}, "series_tests": tests})), rows)
+
+
+def test_a_sum_too_large_for_a_float_is_as_odd_as_to_the_judge() -> None:
+    series_tests = SeriesTests(spike={"pm25": {ANY_UNIT: 1.7e308}})
+    judge = Judge(ValidationSettings(parameter_ranges={}, series_tests=series_tests))
+    assert in_bulk(judge, hourly([1e308, 0, 1e308]))[1] == judge.issues(hourly([1e308, 0, 1e308]))[1]
+    assert "spike" in in_bulk(judge, hourly([1e308, 0, 1e308]))[1]
 
 
 def test_a_missing_value_is_not_out_of_a_range_without_zero() -> None:
