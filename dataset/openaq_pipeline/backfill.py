@@ -93,9 +93,7 @@ def backfill(
         if job.api:
             reserve = reserve_of(settings, stores, now)
             line = _Line(*stack.enter_context(connected(settings, stop, reserve=reserve)), reserve)
-        work = stack.enter_context(
-            closing(_Backfill(settings, stores, job, now, line=line, clock=clock, stop=stop))
-        )
+        work = stack.enter_context(closing(_Backfill(settings, stores, job, now, line=line, clock=clock, stop=stop)))
         with suppress(OSError):
             watcher.planned(work.plan)
             watcher.begins(work.gauge)

@@ -9,6 +9,7 @@ numpy takes 0.1 s to import, so this module is imported only where pyarrow is.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -52,6 +53,30 @@ class _Rows(NamedTuple):
     value: Floats
     missing: Bools
 
+    def taken(self, order: Ints) -> _Rows:
+        """Return the rows in another order."""
+        return _Rows(
+            self.sensor[order],
+            self.kind[order],
+            self.stamp[order],
+            self.seen[order],
+            self.value[order],
+            self.missing[order],
+        )
+
+    @property
+    def begins(self) -> Bools:
+        """Return where a series begins after another."""
+        return _begins(self.sensor) | _begins(self.kind)
+
+
+class _Comparable(NamedTuple):
+    """The rows that say something, by series and time; `near`: whether a row and the next may be compared."""
+
+    value: Floats
+    stamp: Floats
+    near: Bools
+
 
 def issues(judge: Judge, table: pa.Table) -> pa.Array:
     """Return for each row of a table, in its order, the names of the rules it breaks: `Judge.issues` as list<string>.
@@ -64,10 +89,12 @@ def issues(judge: Judge, table: pa.Table) -> pa.Array:
     rows = _rows(table, parameter * len(units) + unit)
     order = None if _in_order(rows) else np.lexsort((rows.stamp, rows.sensor, rows.kind))
     if order is not None:
-        rows = _Rows(*(column[order] for column in rows))
+        rows = rows.taken(order)
     # Huge values overflow to infinity, as they do without a word in Python.
     with np.errstate(over="ignore", invalid="ignore"):
-        broken = _broken(judge, rows, [(name, unit) for name in parameters for unit in units])
+        broken = _broken(
+            judge, rows, lambda kind: judge.limits(parameters[kind // len(units)], units[kind % len(units)])
+        )
     if order is not None:
         broken[order] = broken.copy()
     return _named(broken)
@@ -103,7 +130,7 @@ def _numbered(column: pa.ChunkedArray) -> tuple[Ints, list[str]]:
 
 def _in_order(rows: _Rows) -> bool:
     """Say whether the rows of each series follow one another in ascending time, and the series are not too many."""
-    begins = _begins(rows.sensor) | _begins(rows.kind)
+    begins = rows.begins
     heads = np.flatnonzero(begins)
     if heads.size > _MANY_SERIES or not np.all((np.diff(rows.stamp) >= 0) | begins[1:]):
         return False
@@ -117,19 +144,25 @@ def _begins(column: Ints) -> Bools:
     return begins
 
 
-def _broken(judge: Judge, rows: _Rows, kinds: list[tuple[str, str]]) -> Bits:
+def _broken(judge: Judge, rows: _Rows, limits_of: Callable[[int], Limits]) -> Bits:
     """Return the rules that each row breaks; the rows are in the order that `_in_order` asks for."""
     stamps = _seconds(rows.stamp)
     broken = rows.missing * _BIT["missing_value"]
     broken |= (np.isin(rows.value, _SENTINELS) & ~rows.missing) * _BIT["sentinel_value"]
     broken |= (stamps > _seconds(rows.seen) + judge.future_seconds) * _BIT["future_datetime"]
     broken |= (stamps < EARLIEST_SECONDS) * _BIT["implausible_datetime"]
-    series = np.cumsum(_begins(rows.sensor) | _begins(rows.kind))
+    series = np.cumsum(rows.begins, dtype=np.int64)
     bounds = np.append(np.flatnonzero(_begins(rows.kind)), rows.kind.size)
     for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        limits = judge.limits(*kinds[rows.kind[first]])
         part = slice(first, last)
-        _judge_kind(limits, judge.gap_seconds, series[part], rows.value[part], stamps[part], broken[part])
+        limits = limits_of(int(rows.kind[first]))
+        if limits.range is not None:
+            outside = _outside(rows.value[part], limits.range) & ~rows.missing[part]
+            broken[part] |= outside * _BIT["out_of_range"]
+        usable = np.flatnonzero(broken[part] & _UNUSABLE == 0) + first
+        near = (np.diff(stamps[usable]) <= judge.gap_seconds) & (np.diff(series[usable]) == 0)
+        for rule, at in _odd(limits, _Comparable(rows.value[usable], stamps[usable], near)):
+            broken[usable[at]] |= _BIT[rule]
     return broken
 
 
@@ -142,45 +175,45 @@ def _seconds(microseconds: Ints) -> Floats:
     return seconds
 
 
-def _judge_kind(limits: Limits, gap_seconds: float, series: Ints, value: Floats, stamp: Floats, broken: Bits) -> None:
-    """Add to `broken` what the limits of one parameter and unit call odd, in any number of series one after another."""
-    if limits.range is not None:
-        low, high = limits.range
-        outside = ~((low <= value) & (value <= high)) & (broken & _BIT["missing_value"] == 0)
-        broken |= outside * _BIT["out_of_range"]
-    usable = np.flatnonzero(broken & _UNUSABLE == 0)
-    value = value[usable]
-    stamp = stamp[usable]
-    near = (np.diff(stamp) <= gap_seconds) & (np.diff(series[usable]) == 0)
+def _outside(value: Floats, bounds: tuple[float, float]) -> Bools:
+    """Return where the value is not within the bounds, which are themselves allowed."""
+    low, high = bounds
+    return ~((low <= value) & (value <= high))
+
+
+def _odd(limits: Limits, rows: _Comparable) -> Iterator[tuple[str, Ints]]:
+    """Yield the series tests' rules and which rows break them."""
     if limits.flat_line_seconds is not None:
-        broken[usable[_flat_line(value, stamp, near, limits.flat_line_seconds)]] |= _BIT["flat_line"]
+        yield "flat_line", _flat_line(rows, limits.flat_line_seconds)
     if limits.spike is not None:
-        broken[usable[_spike(value, near, limits.spike)]] |= _BIT["spike"]
+        yield "spike", _spike(rows, limits.spike)
     if limits.rate is not None:
-        broken[usable[_rate_of_change(value, stamp, near, limits.rate)]] |= _BIT["rate_of_change"]
+        yield "rate_of_change", _rate_of_change(rows, limits.rate)
 
 
-def _flat_line(value: Floats, stamp: Floats, near: Bools, limit_seconds: float) -> Ints:
-    """Return the rows that repeat a value for at least the limit. `near` is of each row and the next, as below."""
+def _flat_line(rows: _Comparable, limit_seconds: float) -> Ints:
+    """Return the rows that repeat a value for at least the limit."""
+    value, stamp, near = rows
     repeats = np.flatnonzero((value[1:] == value[:-1]) & near) + 1
-    if not repeats.size:
-        return repeats
-    first = np.append(True, np.diff(repeats) != 1)
-    since = stamp[repeats[first] - 1][np.cumsum(first) - 1]
+    first = np.ones(repeats.size, bool)
+    np.not_equal(np.diff(repeats), 1, out=first[1:])
+    since: Floats = stamp[repeats[first] - 1][np.cumsum(first) - 1]
     return repeats[stamp[repeats] - since >= limit_seconds]
 
 
-def _spike(value: Floats, near: Bools, limit: float) -> Ints:
+def _spike(rows: _Comparable, limit: float) -> Ints:
     """Return the rows that stand out from both neighbours."""
+    value, _, near = rows
     step = np.diff(value)
-    rises, falls = (step > limit / 2) & near, (step < -limit / 2) & near
-    out = np.flatnonzero((rises[:-1] & falls[1:]) | (falls[:-1] & rises[1:])) + 1
+    rises, falls = (step > limit / 2) & near, (step < -(limit / 2)) & near
+    out: Ints = np.flatnonzero((rises[:-1] & falls[1:]) | (falls[:-1] & rises[1:])) + 1
     far = np.abs(value[out] - (value[out - 1] + value[out + 1]) / 2) > limit
     return out[far]
 
 
-def _rate_of_change(value: Floats, stamp: Floats, near: Bools, limit: float) -> Ints:
+def _rate_of_change(rows: _Comparable, limit: float) -> Ints:
     """Return the rows that changed too fast since the one before."""
+    value, stamp, near = rows
     change = np.abs(np.diff(value))
     at = np.flatnonzero((change > limit) & near)
     hours = np.maximum((stamp[at + 1] - stamp[at]) / HOUR_SECONDS, 1.0)
