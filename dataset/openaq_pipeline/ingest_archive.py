@@ -66,7 +66,7 @@ class ArchiveParts(msgspec.Struct, frozen=True):
 
 
 def ingest_archive(parts: ArchiveParts, location_id: int, window: Window, now: datetime) -> Ingested:
-    """Store what the archive has of a location in a window. Errors are in the report; what was read before is stored."""
+    """Store what the archive has of a location in a window. Errors are in the report; what came before stays."""
     work = _ArchiveIngest(parts, location_id, window, now)
     try:
         work.run()
