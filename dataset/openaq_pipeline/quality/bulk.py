@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openaq_pipeline.columns import UTC_STAMP
@@ -43,7 +42,7 @@ _EXACT_US = 2**53
 class _Rows(NamedTuple):
     """The columns that the rules look at, as arrays; `kind` numbers the pairs of parameter and unit.
 
-    `value` is anything where `missing` is set. `stamp` and `seen` are microseconds since 1970.
+    `value` is NaN where `missing` is set. `stamp` and `seen` are microseconds since 1970.
     """
 
     sensor: Ints
@@ -108,7 +107,7 @@ def _rows(table: pa.Table, kind: Ints) -> _Rows:
         kind=kind,
         stamp=_microseconds(table.column("datetime")),
         seen=_microseconds(table.column("first_seen")),
-        value=(pc.fill_null(value, 0.0) if value.null_count else value).to_numpy(),
+        value=value.to_numpy(),
         missing=value.is_null().to_numpy(),
     )
 
@@ -148,7 +147,7 @@ def _broken(judge: Judge, rows: _Rows, limits_of: Callable[[int], Limits]) -> Bi
     """Return the rules that each row breaks; the rows are in the order that `_in_order` asks for."""
     stamps = _seconds(rows.stamp)
     broken = rows.missing * _BIT["missing_value"]
-    broken |= (np.isin(rows.value, _SENTINELS) & ~rows.missing) * _BIT["sentinel_value"]
+    broken |= np.isin(rows.value, _SENTINELS) * _BIT["sentinel_value"]
     broken |= (stamps > _seconds(rows.seen) + judge.future_seconds) * _BIT["future_datetime"]
     broken |= (stamps < EARLIEST_SECONDS) * _BIT["implausible_datetime"]
     series = np.cumsum(rows.begins, dtype=np.int64)
