@@ -336,6 +336,17 @@ def test_a_server_that_hangs_is_given_up_in_time(opened: Open, serve: Serve, ans
         assert time.monotonic() - started < 3
 
 
+def test_a_slow_server_is_waited_for(opened: Open, serve: Serve) -> None:
+    def slow(connection: socket.socket, request: bytes) -> bool:
+        time.sleep(4)  # S3's own client would wait for three
+        return plain(403)(connection, request)
+
+    server = serve(slow)
+    with pytest.raises(RetriableError, match="ACCESS_DENIED"):
+        opened(at(server.base_url)).files(7, ALWAYS)
+    assert len(server.requests) == 1
+
+
 def test_a_silent_server_is_asked_only_so_often(opened: Open, serve: Serve) -> None:
     server = serve(silent)
     with pytest.raises(Unreachable, match="No connection"):
