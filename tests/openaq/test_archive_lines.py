@@ -189,6 +189,12 @@ def test_a_broken_line_costs_no_other(broken: bytes) -> None:
     assert len(anew.broken) == 1
 
 
+def test_two_broken_lines_do_not_swallow_the_good_one_between_them() -> None:
+    plain = LINE.replace(b'"', b"")
+    anew = rewrite(plain.replace(b"4.5", b'"4.5') + plain + plain.replace(b"7,71", b'7",71'), AS_EXPORTED, 0)
+    assert [*FIELDS, "~0"] in parsed(anew.marked)
+
+
 def test_a_line_with_too_few_fields_is_told_with_what_it_holds() -> None:
     anew = rewrite(b'7,71,"\xc2\xb5"\n', AS_EXPORTED, 0)
     assert anew.broken == [("it has 3 fields, the header 9", json.dumps(["7", "71", "µ"], ensure_ascii=False))]

@@ -50,7 +50,7 @@ def file_of(number: int) -> ArchiveFile:
 
 
 def packed(content: str | bytes) -> bytes:
-    return gzip.compress(content.encode() if isinstance(content, str) else content)
+    return gzip.compress(content.encode() if isinstance(content, str) else content, mtime=0)  # one name for each test
 
 
 def read_into(folder: Path, *contents: str | bytes) -> ArchiveRows:
@@ -196,6 +196,8 @@ NO_MEASUREMENTS = {
     "sensor  ": line(2).replace(",71,", ",-71,"),
     "parameter": line(2).replace('"pm10"', ""),
     "unit": line(2).replace('"µg/m³"', '""'),
+    "location ": line(2).replace("7,71", "x,71"),
+    " location": line(2).replace("7,71", '7",71'),
     "location": line(2).replace("7,71", ",71"),
     "number": line(2, "NaN"),
     "number ": line(2, "inf"),
@@ -259,6 +261,14 @@ def test_a_quote_that_is_not_closed_swallows_no_row_of_the_next_file(read: Read,
     assert found.table.num_rows == 11
     assert len(found.rejects) == 1
     assert found.problems == []
+
+
+def test_two_quotes_that_fit_together_swallow_nothing_between_two_files(read: Read) -> None:
+    opens = line(1).replace('"', "").replace("Del", '"Del')
+    closes = line(3).replace('"', "").replace("Norte-7", 'Norte-7"')
+    found = read(HEADER + opens, HEADER + line(2).replace('"', "") + closes)
+    assert [stamp[11:13] for stamp in stamps(found)] == ["02", "03"]
+    assert len(found.rejects) == 1
 
 
 def test_a_field_too_many_is_not_taken_for_the_mark_of_its_file(read: Read) -> None:

@@ -55,7 +55,7 @@ LINES = f"""
         CASE WHEN regexp_full_match(datetime, '{STAMP}') THEN epoch_us(try_cast(datetime AS TIMESTAMPTZ)) END AS stamp,
         try_cast(value AS DOUBLE) AS number,
         CASE
-            WHEN location_id IS NULL THEN 'it names no location'
+            WHEN try_cast(location_id AS BIGINT) IS NULL THEN 'it names no location'
             WHEN sensor IS NULL OR sensor = 0 THEN 'it names no sensor'
             WHEN stamp IS NULL THEN 'its time is none, or has no offset'
             WHEN stamp NOT BETWEEN $first AND $last THEN 'its time is beyond the calendar'
@@ -69,7 +69,7 @@ LINES = f"""
 """  # noqa: S608 - put together from this file alone
 ROWS = f"""
     SELECT sensor, parameter, units, number, stamp, datetime, try_cast(substr(file, 2) AS INTEGER) AS file,
-        reason IS NOT NULL AS broken, location_id IS DISTINCT FROM $location AND location_id IS NOT NULL AS other
+        reason IS NOT NULL AS broken, try_cast(location_id AS BIGINT) <> $location AS other
     FROM ({LINES})
 """  # noqa: S608 - put together from this file alone
 BROKEN = (
@@ -174,13 +174,12 @@ class _Reading:
         if any(part.header != AS_EXPORTED for part in self._parts):
             return None
         try:
-            found = self._query(ROWS, location=str(self._location_id)).to_arrow_table()
+            found = self._query(ROWS, location=self._location_id).to_arrow_table()
         except duckdb.Error:
             return None
         counted = {each["values"]: each["counts"] for each in pc.value_counts(found["file"]).to_pylist()}
-        return (
-            found if counted == {number: part.lines for number, part in enumerate(self._parts) if part.lines} else None
-        )
+        written = {number: part.lines for number, part in enumerate(self._parts) if part.lines}
+        return found if counted == written else None
 
     def _read_alone(self) -> None:
         """Write the large file anew, each part read by itself; its broken lines are rejects."""
@@ -210,7 +209,7 @@ class _Reading:
         said = f"A line of {file.name} is no measurement: {reason}"
         self._rejects.append(Reject(self._location_id, sensor or 0, said, row, self._now))
 
-    def _query(self, query: str, **names: str) -> duckdb.DuckDBPyRelation:
+    def _query(self, query: str, **names: int) -> duckdb.DuckDBPyRelation:
         path = glob.escape(str(self._path))  # DuckDB takes it for a pattern
         return self._database.sql(query, params={"path": path, "first": FIRST, "last": LAST, **names})
 
