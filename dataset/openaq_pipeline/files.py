@@ -161,7 +161,7 @@ def make_folder(folder: Path) -> None:
     """
     probe = folder / f".probe-{os.getpid()}"  # two starts at once must not trip over each other
     try:
-        _make_durably(folder)
+        make_durably(folder)
         with replacing(probe):
             pass
         probe.unlink(missing_ok=True)
@@ -176,12 +176,12 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def _make_durably(folder: Path) -> None:
+def make_durably(folder: Path) -> None:
     """Create a folder and those above it, each so that a power cut does not take it away with all that is in it."""
     if folder.is_dir():
         return
     if folder.parent != folder:
-        _make_durably(folder.parent)
+        make_durably(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
 

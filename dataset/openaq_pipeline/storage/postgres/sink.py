@@ -1,0 +1,176 @@
+"""The database as a store: rows and the mark of the file they came from, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from openaq_pipeline.model import FileMark, Location
+from openaq_pipeline.storage.postgres.connection import Database
+from openaq_pipeline.storage.postgres.marks import DESCRIPTIONS, Mark
+from openaq_pipeline.storage.postgres.migrate import Flavour
+from openaq_pipeline.storage.postgres.partitions import make_partitions
+from openaq_pipeline.storage.postgres.text import Block
+
+LOCK_CLASS = 0x0AE0
+"""With the location's id the key of the advisory lock on a location: one sync at a time reads it and writes it."""
+
+STAGING = """
+    CREATE TEMPORARY TABLE staging (LIKE openaq.measurements) ON COMMIT DELETE ROWS;
+    ALTER TABLE staging DROP COLUMN location_id;
+"""
+FROM_STDIN = """
+    COPY staging (sensors_id, parameters_id, parameter, units, value, datetime, datetime_local, interval_seconds,
+                  has_flags, issues, source, first_seen)
+    FROM STDIN (FORMAT csv)
+"""
+UPSERT = """
+    INSERT INTO openaq.measurements AS old
+    SELECT %s::bigint, sensors_id, parameters_id, parameter, units, value, datetime, datetime_local, interval_seconds,
+           has_flags, issues, source, first_seen
+    FROM staging
+    ON CONFLICT (sensors_id, datetime) DO UPDATE SET
+        location_id = excluded.location_id, parameters_id = excluded.parameters_id, parameter = excluded.parameter,
+        units = excluded.units, value = excluded.value, datetime_local = excluded.datetime_local,
+        interval_seconds = excluded.interval_seconds, has_flags = excluded.has_flags, issues = excluded.issues,
+        source = excluded.source, first_seen = excluded.first_seen
+    WHERE (old.location_id, old.parameters_id, old.parameter, old.units, old.value, old.datetime_local,
+           old.interval_seconds, old.has_flags, old.issues, old.source)
+    IS DISTINCT FROM (excluded.location_id, excluded.parameters_id, excluded.parameter, excluded.units, excluded.value,
+           excluded.datetime_local, excluded.interval_seconds, excluded.has_flags, excluded.issues, excluded.source)
+"""
+MARK = """
+    INSERT INTO openaq.sync_marks (location_id, part, size_bytes, mtime_ns, sealed_to) VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT (location_id, part) DO UPDATE SET
+        size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, sealed_to = excluded.sealed_to,
+        synced_at = excluded.synced_at
+"""
+LOCATION = """
+    INSERT INTO openaq.locations VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (location_id) DO UPDATE SET
+        name = excluded.name, locality = excluded.locality, timezone = excluded.timezone,
+        country_code = excluded.country_code, country_name = excluded.country_name, latitude = excluded.latitude,
+        longitude = excluded.longitude, provider = excluded.provider, owner = excluded.owner,
+        is_mobile = excluded.is_mobile, is_monitor = excluded.is_monitor, licenses = excluded.licenses,
+        datetime_first = excluded.datetime_first, datetime_last = excluded.datetime_last, fetched = excluded.fetched
+    WHERE locations.fetched <= excluded.fetched
+"""
+SENSOR = """
+    INSERT INTO openaq.sensors AS old VALUES (%s, %s, %s, %s, %s, %s)
+    ON CONFLICT (sensors_id) DO UPDATE SET
+        location_id = excluded.location_id, parameters_id = excluded.parameters_id, parameter = excluded.parameter,
+        units = excluded.units, display_name = excluded.display_name
+    WHERE old IS DISTINCT FROM excluded
+"""
+
+
+class Sent(NamedTuple):
+    """Rows of one file: how many were compared with the database, and how many were new or changed there."""
+
+    rows: int = 0
+    written: int = 0
+
+    def __add__(self, other: object) -> Sent:
+        if not isinstance(other, Sent):
+            return NotImplemented
+        return Sent(self.rows + other.rows, self.written + other.written)
+
+
+class Sink:
+    """The tables of `openaq`, over one connection."""
+
+    def __init__(self, database: Database, flavour: Flavour) -> None:
+        self._database = database
+        self._flavour = flavour
+        with database.step() as connection:
+            connection.execute(STAGING)
+            if flavour == "timescaledb":  # a year of a location may well lie in compressed chunks
+                connection.execute("SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+
+    def marks(self, location_id: int | None = None) -> dict[tuple[int, str], Mark]:
+        """Return the marks of one location, or of all, by location and part."""
+        query = "SELECT location_id, part, size_bytes, mtime_ns, sealed_to FROM openaq.sync_marks"
+        with self._database.step() as connection:
+            if location_id is None:
+                rows = connection.execute(query).fetchall()
+            else:
+                rows = connection.execute(query + " WHERE location_id = %s", [location_id]).fetchall()
+        return {(id_, part): Mark(FileMark(size, mtime), sealed) for id_, part, size, mtime, sealed in rows}
+
+    @contextmanager
+    def hold(self, location_id: int) -> Iterator[None]:
+        """Keep other syncs off a location, from reading its files to having written them.
+
+        Otherwise one that was slow could write older rows over those of a faster one.
+        """
+        with self._database.step() as connection:
+            connection.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK_CLASS, location_id])
+        try:
+            yield
+        finally:
+            if not self._database.connection.closed:
+                with self._database.step() as connection:
+                    connection.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_CLASS, location_id])
+
+    def write(self, location_id: int, part: str, mark: Mark, blocks: Iterable[Block]) -> Sent:
+        """Write rows and their file's mark, all or nothing; the blocks are read while the transaction is open.
+
+        An error while the blocks are read undoes it as well. Raises `Unavailable`, `Refused` or `StorageError`.
+        """
+        sent = Sent()
+        with self._transaction():
+            for block in blocks:
+                sent += self._write_block(location_id, block)
+            with self._database.step() as connection:
+                connection.execute(MARK, [location_id, part, mark.file.size_bytes, mark.file.mtime_ns, mark.sealed_to])
+        return sent
+
+    def describe(self, locations: Iterable[Location], mark: FileMark) -> None:
+        """Bring the tables of locations and sensors up to `locations.json`, whose mark this is."""
+        known = list(locations)
+        sensors = [
+            (s.id, each.id, s.parameters_id, s.parameter, s.units, s.display_name)
+            for each in known
+            for s in each.sensors
+        ]
+        with self._transaction(), self._database.step() as connection, connection.cursor() as cursor:
+            cursor.executemany(LOCATION, [_as_row(location) for location in known])
+            cursor.executemany(SENSOR, sensors)
+            cursor.execute(MARK, [*DESCRIPTIONS, mark.size_bytes, mark.mtime_ns, None])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Open a transaction; its begin and its end are steps of their own."""
+        with self._database.step() as connection:
+            connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            if not self._database.connection.closed:
+                with self._database.step() as connection:
+                    connection.execute("ROLLBACK")
+            raise
+        with self._database.step() as connection:
+            connection.execute("COMMIT")
+
+    def _write_block(self, location_id: int, block: Block) -> Sent:
+        with self._database.step() as connection, connection.cursor() as cursor:
+            with cursor.copy(FROM_STDIN) as copy:
+                copy.write(block.text)
+            if self._flavour == "plain":
+                make_partitions(connection, block.months)
+            cursor.execute(UPSERT, [location_id])
+            written = cursor.rowcount
+            cursor.execute("TRUNCATE staging")
+        return Sent(block.rows, written)
+
+
+def _as_row(location: Location) -> list[object]:
+    """Return a location in the order of its table."""
+    values = [getattr(location, name) for name in Location.__struct_fields__ if name != "sensors"]
+    values[Location.__struct_fields__.index("licenses")] = Jsonb(msgspec.to_builtins(location.licenses))
+    return values
