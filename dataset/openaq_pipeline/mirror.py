@@ -237,4 +237,4 @@ def _part(
     with reading(folder, location_id, part, hint) as found:
         if found is None:
             return Sent()
-        return sink.write(location_id, part, found.version, found.blocks)
+        return sink.write(location_id, part, found.version, found.blocks, fresh=stored is None)

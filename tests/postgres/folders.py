@@ -28,7 +28,11 @@ def rows(
     """Return a row of each sensor for each hour, in file order."""
     return [
         measurement(
-            value + hour / 10, start + timedelta(hours=hour), first_seen=SEEN, location_id=location_id, sensors_id=sensor
+            value + hour / 10,
+            start + timedelta(hours=hour),
+            first_seen=SEEN,
+            location_id=location_id,
+            sensors_id=sensor,
         )
         for hour in range(hours)
         for sensor in sensors
@@ -45,7 +49,9 @@ def write_live(folder: Path, location_id: int, live: Iterable[Measurement]) -> N
 def write_history(folder: Path, location_id: int, past: Iterable[Measurement], end: datetime) -> None:
     """Write the years of a history, and then where it ends."""
     place = folder / "history" / f"location_id={location_id}"
-    for year, group in groupby(sorted(past, key=lambda row: (row.datetime.year, row.key)), lambda row: row.datetime.year):
+    for year, group in groupby(
+        sorted(past, key=lambda row: (row.datetime.year, row.key)), lambda row: row.datetime.year
+    ):
         there = place / f"year={year:04}"
         there.mkdir(parents=True, exist_ok=True)
         table = to_table(list(group)).replace_schema_metadata({"openaq_pipeline.schema_version": "1"})

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 
@@ -53,8 +54,8 @@ class Server:
     def dsn(self, database: str = "postgres") -> str:
         return f"host={self._folder} port={self.port} user={USER} dbname={database}"
 
-    def url(self, database: str = "postgres", password: str = "s3cr3t-P%C3%A4ssword") -> str:
-        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str = "postgres", written: str | None = None) -> str:
+        return f"postgresql://{USER}:{written or quote(PASSWORD)}@127.0.0.1:{self.port}/{database}"
 
     def make_database(self, name: str) -> None:
         with psycopg.connect(self.dsn(), autocommit=True) as connection:

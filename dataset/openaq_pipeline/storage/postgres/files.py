@@ -111,7 +111,7 @@ def reading(
     with file:
         version = Mark(_mark(os.fstat(file.fileno())), end)
         if part != LIVE:
-            yield Reading(version, _history(file, path, end or BEGINNING))
+            yield Reading(version, _history(file, path, location_id, end or BEGINNING))
         else:
             rows = _rows(file, path, location_id, end or BEGINNING) if tail is None else iter(tail)
             yield Reading(version, blocks_of_rows(rows))
@@ -160,7 +160,7 @@ def _damaged(path: Path) -> StorageError:
     )
 
 
-def _history(file: IO[bytes], path: Path, end: datetime) -> Iterator[Block]:
+def _history(file: IO[bytes], path: Path, location_id: int, end: datetime) -> Iterator[Block]:
     """Yield a Parquet file's rows as text; raises `StorageError` for one that is damaged or of a newer version."""
     import pyarrow as pa  # noqa: PLC0415 - only history needs it
     from pyarrow import parquet  # noqa: PLC0415
@@ -169,7 +169,7 @@ def _history(file: IO[bytes], path: Path, end: datetime) -> Iterator[Block]:
         source = parquet.ParquetFile(file, page_checksum_verification=True, buffer_size=1 << 20)
         _check_version(source, path)
         for batch in source.iter_batches(BLOCK_ROWS, columns=_names()):
-            if (block := _block(batch, end)).rows:
+            if (block := _block(location_id, batch, end)).rows:
                 yield block
     except (pa.ArrowException, OSError, KeyError) as error:
         hint = "Run `openaq-pipeline verify` for what is wrong with it; the other files were sent."
@@ -189,7 +189,7 @@ def _names() -> list[str]:
     return names
 
 
-def _block(batch: pa.RecordBatch, end: datetime) -> Block:
+def _block(location_id: int, batch: pa.RecordBatch, end: datetime) -> Block:
     """Return what counts of a batch: the rows before the end of the history."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import compute  # noqa: PLC0415
@@ -197,4 +197,4 @@ def _block(batch: pa.RecordBatch, end: datetime) -> Block:
     counts = compute.less(batch["datetime"], pa.scalar(end, pa.timestamp("us", tz="UTC")))
     if not compute.all(counts).as_py():
         batch = batch.filter(counts)
-    return block_of_batch(batch) if batch.num_rows else Block(b"", 0, frozenset())
+    return block_of_batch(location_id, batch) if batch.num_rows else Block(b"", 0, frozenset())

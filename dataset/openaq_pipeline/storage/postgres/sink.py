@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 import msgspec
+import psycopg
+from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from openaq_pipeline.model import FileMark, Location
@@ -19,20 +21,11 @@ from openaq_pipeline.storage.postgres.text import Block
 LOCK_CLASS = 0x0AE0
 """With the location's id the key of the advisory lock on a location: one sync at a time reads it and writes it."""
 
-STAGING = """
-    CREATE TEMPORARY TABLE staging (LIKE openaq.measurements) ON COMMIT DELETE ROWS;
-    ALTER TABLE staging DROP COLUMN location_id;
-"""
-FROM_STDIN = """
-    COPY staging (sensors_id, parameters_id, parameter, units, value, datetime, datetime_local, interval_seconds,
-                  has_flags, issues, source, first_seen)
-    FROM STDIN (FORMAT csv)
-"""
+STAGING = "CREATE TEMPORARY TABLE staging (LIKE openaq.measurements) ON COMMIT DELETE ROWS"
+COPY_STAGING = "COPY staging FROM STDIN (FORMAT csv)"
+COPY_MEASUREMENTS = "COPY openaq.measurements FROM STDIN (FORMAT csv)"
 UPSERT = """
-    INSERT INTO openaq.measurements AS old
-    SELECT %s::bigint, sensors_id, parameters_id, parameter, units, value, datetime, datetime_local, interval_seconds,
-           has_flags, issues, source, first_seen
-    FROM staging
+    INSERT INTO openaq.measurements AS old SELECT * FROM staging
     ON CONFLICT (sensors_id, datetime) DO UPDATE SET
         location_id = excluded.location_id, parameters_id = excluded.parameters_id, parameter = excluded.parameter,
         units = excluded.units, value = excluded.value, datetime_local = excluded.datetime_local,
@@ -116,18 +109,23 @@ class Sink:
                 with self._database.step() as connection:
                     connection.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_CLASS, location_id])
 
-    def write(self, location_id: int, part: str, mark: Mark, blocks: Iterable[Block]) -> Sent:
+    def write(self, location_id: int, part: str, mark: Mark, blocks: Iterable[Block], *, fresh: bool) -> Sent:
         """Write rows and their file's mark, all or nothing; the blocks are read while the transaction is open.
 
-        An error while the blocks are read undoes it as well. Raises `Unavailable`, `Refused` or `StorageError`.
+        With `fresh` the rows are thought to be new, and go into the table without a comparison until one is not: three
+        times as fast. An error while the blocks are read undoes all. Raises `Unavailable`, `Refused` or `StorageError`.
         """
-        sent = Sent()
+        total = Sent()
         with self._transaction():
             for block in blocks:
-                sent += self._write_block(location_id, block)
+                sent = self._write_block(block, fresh=fresh)
+                if sent is None:
+                    fresh = False
+                    sent = self._write_block(block, fresh=False) or Sent()
+                total += sent
             with self._database.step() as connection:
                 connection.execute(MARK, [location_id, part, mark.file.size_bytes, mark.file.mtime_ns, mark.sealed_to])
-        return sent
+        return total
 
     def describe(self, locations: Iterable[Location], mark: FileMark) -> None:
         """Bring the tables of locations and sensors up to `locations.json`, whose mark this is."""
@@ -157,16 +155,32 @@ class Sink:
         with self._database.step() as connection:
             connection.execute("COMMIT")
 
-    def _write_block(self, location_id: int, block: Block) -> Sent:
-        with self._database.step() as connection, connection.cursor() as cursor:
-            with cursor.copy(FROM_STDIN) as copy:
-                copy.write(block.text)
+    def _write_block(self, block: Block, *, fresh: bool) -> Sent | None:
+        """Write some rows; None: with `fresh` some of them were there already, and nothing was written."""
+        with self._database.step() as connection:
             if self._flavour == "plain":
                 make_partitions(connection, block.months)
-            cursor.execute(UPSERT, [location_id])
-            written = cursor.rowcount
-            cursor.execute("TRUNCATE staging")
-        return Sent(block.rows, written)
+            if not fresh:
+                return Sent(block.rows, _upsert(connection, block))
+            try:
+                with connection.transaction():  # inside the one that is open: a savepoint
+                    _copy(connection, COPY_MEASUREMENTS, block)
+            except errors.UniqueViolation:
+                return None
+            return Sent(block.rows, block.rows)
+
+
+def _upsert(connection: psycopg.Connection, block: Block) -> int:
+    """Compare rows with those that are there; return how many were new or different."""
+    _copy(connection, COPY_STAGING, block)
+    written = connection.execute(UPSERT).rowcount
+    connection.execute("TRUNCATE staging")
+    return written
+
+
+def _copy(connection: psycopg.Connection, statement: LiteralString, block: Block) -> None:
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(block.text)
 
 
 def _as_row(location: Location) -> list[object]:
