@@ -1,8 +1,8 @@
 """What the copy in PostgreSQL costs: `python -m benchmarks.postgres`, against a server of its own.
 
 *sync*: `mirror.sync_all` of a history into an empty database, from Parquet to COMMIT, with the migrations, marks and
-partitions. *plain COPY*: the same rows, as CSV text that is ready in a file, by one COPY into an identical empty table (same columns, key and months'
-partitions, made beforehand). Both in one run, in turns; the median is shown.
+partitions. *plain COPY*: the same rows, as CSV text that is ready in a file, by one COPY into an identical empty table
+(same columns, key and months' partitions, made beforehand). Both in one run, in turns; the median is shown.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def cluster() -> Iterator[Server]:
 
 
 @pytest.fixture
-def copy(cluster: Server, tmp_path: Path) -> Iterator[Copy]:
+def copy(cluster: Server, tmp_path: Path) -> Copy:
     """An empty data folder and an empty database that shall become its copy."""
     name = f"t{uuid4().hex[:12]}"
     cluster.make_database(name)
@@ -43,5 +43,4 @@ def copy(cluster: Server, tmp_path: Path) -> Iterator[Copy]:
         data_dir=tmp_path / "data",
         storage=StorageSettings(postgres=PostgresSettings(enabled=True, dsn=SecretStr(cluster.url(name)))),
     )
-    with psycopg.connect(cluster.dsn(name), autocommit=True) as connection:
-        yield Copy(settings, connection, name)
+    return Copy(settings, lambda: psycopg.connect(cluster.dsn(name), autocommit=True, options="-c TimeZone=UTC"), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -18,20 +19,22 @@ FIELDS = Measurement.__struct_fields__
 class Copy:
     """The copy under test: `folder` is what it must equal."""
 
-    def __init__(self, settings: Settings, connection: psycopg.Connection, name: str) -> None:
+    def __init__(self, settings: Settings, connect: Callable[[], psycopg.Connection], name: str) -> None:
         self.settings = settings
         self.folder: Path = settings.data_dir
         self.name = name
-        self._connection = connection
+        self._connect = connect
 
     def sync(self) -> MirrorReport:
         return sync_all(self.settings)
 
     def ask(self, query: LiteralString) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query).fetchall()
+        with self._connect() as connection:
+            return connection.execute(query).fetchall()
 
     def do(self, statement: LiteralString) -> None:
-        self._connection.execute(statement)
+        with self._connect() as connection:
+            connection.execute(statement)
 
     def rows(self) -> list[Measurement]:
         """Return what the database holds, by key."""

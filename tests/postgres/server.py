@@ -13,7 +13,7 @@ from urllib.parse import quote
 import psycopg
 
 FOLDERS = (*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), Path("/usr/local/pgsql/bin"))
-USER, PASSWORD = "openaq", "s3cr3t-Pässword"
+USER, PASSWORD = "keeper", "s3cr3t-Pässword"
 
 
 def binaries() -> Path | None:
@@ -56,6 +56,12 @@ class Server:
 
     def url(self, database: str = "postgres", written: str | None = None) -> str:
         return f"postgresql://{USER}:{written or quote(PASSWORD)}@127.0.0.1:{self.port}/{database}"
+
+    def backends(self) -> list[int]:
+        """Return the processes that serve the sink right now, in the midst of a transaction."""
+        query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'openaq-pipeline' AND xact_start IS NOT NULL"
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            return [pid for (pid,) in connection.execute(query)]
 
     def make_database(self, name: str) -> None:
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
