@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pg-") as name:
         Path(name).chmod(0o755)
         write_history(Path(name) / "data", 7, _rows(), END)
-        server = Server(found, Path(name) / "s")
+        server = Server(found, Path(name) / "s", durable=True)
         server.create()
         server.start()
         try:

@@ -26,9 +26,10 @@ def binaries() -> Path | None:
 class Server:
     """One cluster. It listens on loopback and on a socket in its folder, and wants a password over TCP."""
 
-    def __init__(self, bin_folder: Path, folder: Path) -> None:
+    def __init__(self, bin_folder: Path, folder: Path, *, durable: bool = False) -> None:
         self._bin = bin_folder
         self._folder = folder
+        self._durable = durable
         self._data = folder / "cluster"
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
@@ -40,11 +41,23 @@ class Server:
             os.chown(self._folder, owner.pw_uid, owner.pw_gid)
         self._call(
             *("initdb", "--pgdata", self._data, "--username", USER, "--pwfile", self._folder / "password"),
-            *("--auth-local", "trust", "--auth-host", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
+            *(
+                "--auth-local",
+                "trust",
+                "--auth-host",
+                "scram-sha-256",
+                "--encoding",
+                "UTF8",
+                "--locale",
+                "C",
+                "--no-sync",
+            ),
         )
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_wal_size=4GB"
+        if not self._durable:  # the killing of a process, unlike a power cut, loses nothing that was written
+            options += " -c fsync=off"
         log = self._folder / "log"
         self._call("pg_ctl", "start", "--pgdata", self._data, "--log", log, "--wait", "--options", options)
 

@@ -243,7 +243,7 @@ KILLS = 12
 
 
 def test_killed_at_any_moment_nothing_is_lost_or_doubled(own: tuple[Server, Copy]) -> None:
-    """The server dies at once (`pg_ctl stop -m immediate`) while a sync goes on, again and again, until all is there."""
+    """The server dies at once (`pg_ctl stop -m immediate`) while a sync goes on, again and again."""
     server, copy = own
     chance = random.Random(7)
     past = {
@@ -295,12 +295,12 @@ def test_killed_around_the_commit_nothing_is_lost_or_doubled(
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, moment: str, kill: Callable[[], None]) -> None:
-    """Kill the server once, at a moment of the first COMMIT of rows: in it, the call has left and no answer has come."""
-    real = psycopg.Connection.execute
+    """Kill the server once, at a moment of the first COMMIT of rows: in it, the word is out and no answer has come."""
+    run: Callable[..., object] = psycopg.Connection.execute
 
     def execute(self: psycopg.Connection, query: object, *more: object, **named: object) -> object:
         if query != "COMMIT":
-            return real(self, query, *more, **named)  # type: ignore[arg-type]
+            return run(self, query, *more, **named)
         if moment == "before COMMIT":
             kill()
         if moment == "in COMMIT":
@@ -308,7 +308,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, moment: str, kill: Callable[[], Non
             self.pgconn.flush()
             kill()
             raise psycopg.OperationalError("server closed the connection unexpectedly")
-        found = real(self, query, *more, **named)  # type: ignore[arg-type]
+        found = run(self, query, *more, **named)
         kill()
         return found
 

@@ -127,13 +127,16 @@ def _apply(database: Database, migration: Migration) -> None:
         done = connection.execute("SELECT FROM openaq.schema_migrations WHERE version = %s", [migration.version])
         if done.rowcount:
             return
-        text = resources.files(__package__).joinpath("migrations", migration.file).read_bytes()
-        connection.execute(text)
+        connection.execute(_read(migration))
         connection.execute(
             "INSERT INTO openaq.schema_migrations (version, file) VALUES (%s, %s)",
             [migration.version, migration.file],
         )
     log.info("PostgreSQL: applied %s", migration.file)
+
+
+def _read(migration: Migration) -> bytes:
+    return resources.files(__package__).joinpath("migrations", migration.file).read_bytes()
 
 
 def _flavour(connection: psycopg.Connection) -> Flavour:
