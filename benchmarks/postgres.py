@@ -26,7 +26,7 @@ from tests.measurements import measurement
 from tests.postgres.folders import write_history
 from tests.postgres.server import Server, binaries
 
-SENSORS, YEARS = 20, (2024, 2025)
+SENSORS, YEARS = 40, (2024, 2025)
 END = datetime(2026, 1, 1, tzinfo=UTC)
 SEEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BLOCK_BYTES = 1 << 20

@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,10 +17,12 @@ from openaq_pipeline.columns import to_table
 from openaq_pipeline.mirror import Change, after_run, sync_all
 from openaq_pipeline.model import FileMark, Measurement
 from openaq_pipeline.storage.locations import LocationFiles
+from openaq_pipeline.storage.postgres import sink
 from openaq_pipeline.storage.postgres.text import block_of_batch, blocks_of_rows
 from tests.measurements import measurement
 from tests.postgres.copies import Copy, by_key
 from tests.postgres.folders import END, SEEN, location, rows, seal, write_history, write_live, write_locations
+from tests.postgres.server import Server
 
 PAST = rows(datetime(2025, 12, 31, tzinfo=UTC), 48)
 LIVE = rows(END, 30)
@@ -241,6 +244,20 @@ def test_two_syncs_at_once_write_every_row_once(copy: Copy) -> None:
     assert sum(written) == 8 * 40
     assert len(written) == 3
     assert copy.ask("SELECT count(*) FROM openaq.measurements") == [(320,)]
+
+
+def test_a_location_that_another_sync_holds_is_named_and_the_others_go_on(
+    copy: Copy, cluster: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "HOLD_SECONDS", 0.3)
+    write_live(copy.folder, 7, LIVE)
+    write_live(copy.folder, 8, others := rows(END, 3, location_id=8, sensors=[81]))
+    with psycopg.connect(cluster.dsn(copy.name), autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s, 7)", [sink.LOCK_CLASS])
+        assert copy.sync().problems == ("Another sync works on location 7 in PostgreSQL. Let it end, then sync again.",)
+    assert copy.rows() == by_key(others)
+    assert copy.sync().complete
+    assert copy.rows() == by_key(LIVE, others)
 
 
 def test_locations_and_their_sensors_are_described_as_in_their_file(copy: Copy) -> None:

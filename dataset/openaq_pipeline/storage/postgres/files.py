@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 FILE_NAME = "measurements.parquet"
+LARGEST_ID = 2**31 - 1
+"""As OpenAQ has them; a file of another number is none of ours."""
+
 SCHEMA_VERSION = 1
 VERSION_KEY = b"openaq_pipeline.schema_version"
 
@@ -31,7 +34,8 @@ def location_ids(folder: Path) -> list[int]:
     """Return the locations that a data folder holds rows of, in order."""
     live = (path.stem.removeprefix("location_") for path in folder.glob("location_*.json"))
     history = (path.name.removeprefix("location_id=") for path in folder.glob("history/location_id=*"))
-    return sorted({int(text) for text in (*live, *history) if text.isascii() and text.isdigit()})
+    found = {int(text) for text in (*live, *history) if text.isascii() and text.isdigit()}
+    return sorted(number for number in found if 0 < number <= LARGEST_ID)
 
 
 def stale_parts(folder: Path, location_id: int, marks: Mapping[tuple[int, str], Mark]) -> list[str]:
@@ -92,29 +96,28 @@ def reading(
     With a `hint` only the rows from its time on are given, if the live file is the version it names. A file is replaced
     and never changed, so an open one stays as it is: only the opening wants the location's lock, for the live one.
     """
-    if part == LIVE:
-        with hold_location(folder, location_id):
-            end = sealed.sealed_to(folder, location_id)
-            path = LocationFiles(folder).path(location_id)
-            file = _open(path)
-            tail = _tail(folder, location_id, file, end, hint)
-    else:
-        end, path, tail = (
-            sealed.sealed_to(folder, location_id),
-            sealed.history_folder(folder, location_id) / part / FILE_NAME,
-            None,
-        )
-        file = _open(path)
-    if file is None:
-        yield None
-        return
-    with file:
-        version = Mark(_mark(os.fstat(file.fileno())), end)
-        if part != LIVE:
-            yield Reading(version, _history(file, path, location_id, end or BEGINNING))
+    with ExitStack() as stack:
+        path = LocationFiles(folder).path(location_id)
+        if part == LIVE:
+            with hold_location(folder, location_id):
+                end = sealed.sealed_to(folder, location_id)
+                file = _open(path, stack)
+                tail = _tail(folder, location_id, file, end, hint)
         else:
-            rows = _rows(file, path, location_id, end or BEGINNING) if tail is None else iter(tail)
-            yield Reading(version, blocks_of_rows(rows))
+            end, path = (
+                sealed.sealed_to(folder, location_id),
+                sealed.history_folder(folder, location_id) / part / FILE_NAME,
+            )
+            file = _open(path, stack)
+        if file is None:
+            yield None
+            return
+        first = end or BEGINNING
+        if part != LIVE:
+            blocks = _history(file, path, location_id, first)
+        else:
+            blocks = blocks_of_rows(_rows(file, path, location_id, first) if tail is None else tail)
+        yield Reading(Mark(_mark(os.fstat(file.fileno())), end), blocks)
 
 
 def _tail(
@@ -126,9 +129,10 @@ def _tail(
     return LocationFiles(folder).tail(location_id, max(hint[1], end or BEGINNING))
 
 
-def _open(path: Path) -> IO[bytes] | None:
+def _open(path: Path, stack: ExitStack) -> IO[bytes] | None:
+    """Return a file that the stack closes; None if there is none."""
     try:
-        return path.open("rb")
+        return stack.enter_context(path.open("rb"))
     except FileNotFoundError:
         return None
     except OSError as error:

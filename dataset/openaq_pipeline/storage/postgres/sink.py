@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import LiteralString, NamedTuple
 
 import msgspec
@@ -11,12 +13,15 @@ import psycopg
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
+from openaq_pipeline.errors import RetriableError
 from openaq_pipeline.model import FileMark, Location
 from openaq_pipeline.storage.postgres.connection import Database
 from openaq_pipeline.storage.postgres.marks import DESCRIPTIONS, Mark
 from openaq_pipeline.storage.postgres.migrate import Flavour
 from openaq_pipeline.storage.postgres.partitions import make_partitions
 from openaq_pipeline.storage.postgres.text import Block
+
+HOLD_SECONDS, HOLD_POLL_SECONDS = 30.0, 0.1
 
 LOCK_CLASS = 0x0AE0
 """With the location's id the key of the advisory lock on a location: one sync at a time reads it and writes it."""
@@ -98,16 +103,27 @@ class Sink:
     def hold(self, location_id: int) -> Iterator[None]:
         """Keep other syncs off a location, from reading its files to having written them.
 
-        Otherwise one that was slow could write older rows over those of a faster one.
+        Otherwise one that was slow could write older rows over those of a faster one. Raises `RetriableError` where
+        another one does not let go.
         """
-        with self._database.step() as connection:
-            connection.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK_CLASS, location_id])
+        patience = time.monotonic() + HOLD_SECONDS
+        while not self._take(location_id):
+            if time.monotonic() > patience:
+                raise RetriableError(
+                    f"Another sync works on location {location_id} in PostgreSQL", hint="Let it end, then sync again."
+                )
+            time.sleep(HOLD_POLL_SECONDS)
         try:
             yield
         finally:
             if not self._database.connection.closed:
                 with self._database.step() as connection:
                     connection.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_CLASS, location_id])
+
+    def _take(self, location_id: int) -> bool:
+        query = "SELECT pg_try_advisory_lock(%s, %s)"
+        with self._database.step() as connection:
+            return connection.execute(query, [LOCK_CLASS, location_id]).fetchone() == (True,)
 
     def write(self, location_id: int, part: str, mark: Mark, blocks: Iterable[Block], *, fresh: bool) -> Sent:
         """Write rows and their file's mark, all or nothing; the blocks are read while the transaction is open.
@@ -116,8 +132,8 @@ class Sink:
         times as fast. An error while the blocks are read undoes all. Raises `Unavailable`, `Refused` or `StorageError`.
         """
         total = Sent()
-        with self._transaction():
-            for block in blocks:
+        with closing(_ahead(blocks)) as ahead, self._transaction():
+            for block in ahead:
                 sent = self._write_block(block, fresh=fresh)
                 if sent is None:
                     fresh = False
@@ -168,6 +184,16 @@ class Sink:
             except errors.UniqueViolation:
                 return None
             return Sent(block.rows, block.rows)
+
+
+def _ahead(blocks: Iterable[Block]) -> Generator[Block]:
+    """Yield the blocks, each made while the server works on the one before."""
+    source = iter(blocks)
+    with ThreadPoolExecutor(1, thread_name_prefix="block") as pool:
+        future = pool.submit(next, source, None)
+        while (block := future.result()) is not None:
+            future = pool.submit(next, source, None)
+            yield block
 
 
 def _upsert(connection: psycopg.Connection, block: Block) -> int:
