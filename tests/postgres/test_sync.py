@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import psycopg
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,10 +16,10 @@ from hypothesis import strategies as st
 from openaq_pipeline import mirror
 from openaq_pipeline.columns import to_table
 from openaq_pipeline.mirror import Change, after_run, sync_all
-from openaq_pipeline.model import FileMark, Measurement
+from openaq_pipeline.model import FileMark, Measurement, file_order
 from openaq_pipeline.storage.locations import LocationFiles
-from openaq_pipeline.storage.postgres import sink
-from openaq_pipeline.storage.postgres.text import block_of_batch, blocks_of_rows
+from openaq_pipeline.storage.postgres import files, sink
+from openaq_pipeline.storage.postgres.text import Block, block_of_batch, blocks_of_rows
 from tests.measurements import measurement
 from tests.postgres.copies import Copy, by_key
 from tests.postgres.folders import END, SEEN, location, rows, seal, write_history, write_live, write_locations
@@ -39,10 +40,10 @@ def filled(copy: Copy) -> Copy:
 
 def changed(copy: Copy, live: list[Measurement], since: datetime) -> Change:
     """Write a location's file as a poll does, and return what it would say of that."""
-    files = LocationFiles(copy.folder)
-    before = files.mark(7)
-    with files.lock(7):
-        after = files.replace_tail(7, since, [row for row in live if row.datetime >= since])
+    store = LocationFiles(copy.folder)
+    before = store.mark(7)
+    with store.lock(7):
+        after = store.replace_tail(7, since, sorted((row for row in live if row.datetime >= since), key=file_order))
     return Change(before, after, since)
 
 
@@ -133,6 +134,48 @@ def test_rows_that_move_to_history_stay_and_each_is_there_once(filled: Copy) -> 
     write_live(filled.folder, 7, newest)
     assert filled.sync().written == len(newest)
     assert filled.rows() == by_key(PAST, LIVE, newest)
+
+
+def test_rows_that_were_revised_as_they_moved_to_a_year_that_is_new_are_updated(copy: Copy) -> None:
+    write_live(copy.folder, 7, LIVE)
+    copy.sync()
+    moved = [*LIVE[:-1], msgspec.structs.replace(LIVE[-1], value=77.0), *rows(END + timedelta(days=3), 1)]
+    write_history(copy.folder, 7, moved, datetime(2026, 11, 1, tzinfo=UTC))
+    write_live(copy.folder, 7, [])
+    assert copy.sync().written == 3
+    assert copy.rows() == by_key(moved)
+
+
+def test_rows_of_a_new_year_that_are_there_in_part_are_all_there_afterwards(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "BLOCK_ROWS", 10)
+    write_live(copy.folder, 7, LIVE[25:35])
+    copy.sync()
+    write_history(copy.folder, 7, LIVE, datetime(2026, 11, 1, tzinfo=UTC))
+    assert copy.sync().written == 50
+    assert copy.rows() == by_key(LIVE)
+
+
+def test_of_a_file_that_is_damaged_in_its_middle_nothing_is_written(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "BLOCK_ROWS", 10)
+
+    def broken(location_id: int, batch: pa.RecordBatch, end: datetime) -> Block:
+        if batch["sensors_id"][0].as_py() != 71:
+            raise pa.ArrowInvalid("made on purpose")
+        return real(location_id, batch, end)
+
+    real = files._block
+    write_history(copy.folder, 7, PAST, END)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_block", broken)
+        assert len(copy.sync().problems) == 2
+    assert copy.ask("SELECT count(*) FROM openaq.measurements") == [(0,)]
+    assert copy.ask("SELECT count(*) FROM openaq.sync_marks") == [(0,)]
+    assert copy.sync().complete
+    assert copy.rows() == by_key(PAST)
 
 
 def test_rows_that_count_only_once_the_seal_moves_are_sent_then(copy: Copy) -> None:
