@@ -119,3 +119,17 @@ def test_no_secret_of_some_length_survives(secret: str, before: str, behind: str
     cleaned = Redactor([secret])(f"{before}{secret}{behind}")
     assert MASK in cleaned
     assert secret not in cleaned.replace(MASK, "\0") or secret in MASK
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://postgres:hunt%2Fer22@db.example.com:5432/openaq",
+        "postgres://db.example.com/openaq?user=postgres&password=hunt%2Fer22",
+        "host=db.example.com user=postgres password=hunt/er22 dbname=openaq",
+        "password = 'hunt/er22' host=db.example.com user=postgres dbname=openaq",
+    ],
+)
+def test_of_a_database_address_the_password_is_hidden_and_its_common_words_are_not(address: str) -> None:
+    said = f"postgres at db.example.com, database openaq: hunt/er22 refused ({address})"
+    assert Redactor([address])(said) == f"postgres at db.example.com, database openaq: {MASK} refused ({MASK})"

@@ -38,6 +38,7 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
         ("deliver", _add_deliver, "send the alerts that are still to be told"),
         ("preflight", _add_preflight, "see whether it would work: settings, folder, OpenAQ, clock, channels"),
         ("first-run", _add_first_run, "try it: a run with your key, or without one on made-up data"),
+        ("sync-postgres", _add_sync_postgres, "bring the copy in PostgreSQL up to all the files, history included"),
         ("simulator", _add_simulator, "serve a local OpenAQ for tests and demos"),
     ):
         add(
@@ -243,6 +244,11 @@ def _add_preflight(parser: argparse.ArgumentParser) -> None:
 def _add_first_run(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.first_run_command"))
+
+
+def _add_sync_postgres(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.sync_postgres_command"))
 
 
 def _add_simulator(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.parse import parse_qs, quote, quote_plus, unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -99,11 +99,15 @@ def _in_base64(secret: str) -> Iterator[str]:
 def _address_parts(secret: str) -> Iterator[str]:
     """Yield of an address everything but its host: exceptions of HTTP libraries quote path and query alone."""
     if "://" not in secret:
+        yield from re.findall(r"\bpassword\s*=\s*'?([^\s']+)", secret)  # host=… password=…, as PostgreSQL takes it too
         return
     try:
         parts = urlsplit(secret)
         user, password = parts.username, parts.password
     except ValueError:
+        return
+    if parts.scheme in {"postgres", "postgresql"}:  # a user or a database may be called postgres, and is no secret
+        yield from filter(None, (password, *parse_qs(parts.query).get("password", [])))
         return
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     yield from filter(None, (target, parts.path, parts.query, parts.fragment, user, password))

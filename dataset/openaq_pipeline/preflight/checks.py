@@ -47,6 +47,7 @@ WITH_SETTINGS = (
     ("log file", "folder", "log_file"),
     ("disk", "machine", "disk"),
     ("OpenAQ", "upstream", "openaq"),
+    ("PostgreSQL", "database", "postgres"),
     ("channels", "channels", "channels"),
 )
 """Name of the check, module and function; imported when its turn comes."""

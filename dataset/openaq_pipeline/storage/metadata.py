@@ -46,6 +46,11 @@ class Metadata:
         with self._guard:
             return self._locations.get(location_id)
 
+    def all(self) -> list[Location]:
+        """Return every known location, by id."""
+        with self._guard:
+            return [self._locations[key] for key in sorted(self._locations)]
+
     def is_fresh(self, location_id: int, now: datetime) -> bool:
         """Say whether a location was asked for within the last day."""
         known = self.get(location_id)
