@@ -3,7 +3,8 @@
 Three worlds, each written in every layout by the same code: ten locations in full; in full, the 98 of 25,000 locations
 that would share a bucket; and 25,000 locations with a row a day instead of 24, two sensors instead of five and one year
 instead of three, because there the number of files is what counts. And one file, written in several ways. CPU seconds
-are of this process, with all its threads and the kernel's work for it. Decision record 0013 has the figures.
+are of this process, with all its threads and the kernel's work for it. Decision record 0013 has the figures. In full
+it takes some twenty minutes and 1.3 GB in the temporary folder, most of both for the 300,000 files of one layout.
 """
 # ruff: noqa: S608 - the only values in the questions are the numbers and folders of this file
 
