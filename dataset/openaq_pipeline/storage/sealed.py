@@ -1,0 +1,52 @@
+"""`history/location_id={id}/.sealed.json`: up to where a location's rows are in its history, and from where in its file.
+
+A row with a stamp before `sealed_to` counts only where it stands in the history, any other only where it stands in
+`location_{id}.json`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from openaq_pipeline.errors import FatalError, StorageError
+from openaq_pipeline.files import storage_error
+from openaq_pipeline.model import UNREADABLE
+
+VERSION = 1
+
+
+class _Sealed(msgspec.Struct):
+    version: int
+    sealed_to: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def history_folder(folder: Path, location_id: int) -> Path:
+    """Return where a location's history is, below the data folder."""
+    return folder / "history" / f"location_id={int(location_id)}"
+
+
+def sealed_to(folder: Path, location_id: int) -> datetime | None:
+    """Return the first moment whose rows are not in a location's history; None: it has none, all is in its file.
+
+    Raises `StorageError` for a damaged file: without it nobody knows which of two places counts. Raises `FatalError`
+    if a newer version of this program wrote it.
+    """
+    path = history_folder(folder, location_id) / ".sealed.json"
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_Sealed)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise storage_error(error, path) from error
+    except UNREADABLE as error:
+        hint = "Run `openaq-pipeline verify --repair`: it finds out again how far the history reaches."
+        raise StorageError(f"{path} is damaged", hint=hint) from error
+    if found.version > VERSION:
+        raise FatalError(
+            f"{path} was written by a newer version of this program", hint="Update this program; nothing was changed."
+        )
+    return found.sealed_to.astimezone(UTC)
