@@ -105,7 +105,7 @@ class License(msgspec.Struct, frozen=True):
 
 
 class LicenseTerms(msgspec.Struct, frozen=True):
-    """What a licence allows and asks for, as OpenAQ says; None where it does not say. `fetched` is when it was asked."""
+    """What a licence allows and asks for; None where OpenAQ does not say. `fetched` is when it was asked."""
 
     id: int
     name: str

@@ -153,7 +153,7 @@ def licenses(body: bytes, now: datetime) -> list[LicenseTerms]:
         found = _decode(_all_terms.decode, body).results
     except msgspec.ValidationError as error:
         raise RetriableError(f"OpenAQ described its licences in a way this program can't read: {error}") from error
-    return [LicenseTerms(*msgspec.structs.astuple(each), now) for each in found]
+    return [_to_terms(each, now) for each in found]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -245,3 +245,17 @@ def _to_sensor(sensor: _Sensor) -> Sensor:
 def _to_license(found: _License) -> License:
     credit = found.attribution or _Attribution()
     return License(found.id, found.name, credit.name, credit.url, found.dateFrom, found.dateTo)
+
+
+def _to_terms(found: _Terms, now: datetime) -> LicenseTerms:
+    return LicenseTerms(
+        id=found.id,
+        name=found.name,
+        commercial_use_allowed=found.commercialUseAllowed,
+        attribution_required=found.attributionRequired,
+        share_alike_required=found.shareAlikeRequired,
+        modification_allowed=found.modificationAllowed,
+        redistribution_allowed=found.redistributionAllowed,
+        source_url=found.sourceUrl,
+        fetched=now,
+    )

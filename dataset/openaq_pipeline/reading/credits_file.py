@@ -17,8 +17,8 @@ HEADING = "# Licences and attribution"
 _PART = re.compile(r"^(?=## Data in `)", re.MULTILINE)
 
 OPENAQ = """\
-All measurements come from OpenAQ (https://openaq.org), which gathers them from the sources named here. OpenAQ asks to be
-named, and each source's own licence holds for its data. Say that you got the data from OpenAQ, and name the sources.
+All measurements come from OpenAQ (https://openaq.org), which gathers them from the sources named here. OpenAQ asks to
+be named, and each source's own licence holds for its data: say that you got the data from OpenAQ, and name the sources.
 Times are UTC, and the end of the period that a value was measured over."""
 
 
@@ -33,7 +33,7 @@ def document(before: str | None, output: str, permissions: Sequence[Permission],
 
 
 def current(folder: Path) -> str | None:
-    """Return the text of the file in a folder, None without one; raises `ConfigError` for one that is somebody else's."""
+    """Return the text of a folder's file, None without one; raises `ConfigError` for one that is somebody else's."""
     path = folder / NAME
     try:
         text = path.read_text()
@@ -59,7 +59,9 @@ def _part(permissions: Sequence[Permission], span: str, now: datetime) -> list[s
         if not each.licenses:
             lines.append("* Licence: **unknown**")
         if each.location and each.location.provider:
-            lines.append(f"* Provider: {_text(each.location.provider)}; owner: {_text(each.location.owner or 'not named')}")
+            lines.append(
+                f"* Provider: {_text(each.location.provider)}; owner: {_text(each.location.owner or 'not named')}"
+            )
         lines.append("")
     return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -54,17 +55,14 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)
-    )
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
+    return any(is_such(kind) for is_such in kinds)
 
 
 def _stamps(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return times as text, with a fraction of a second only where one of the column has one."""
     if column.type.tz:
         column = column.cast(pa.timestamp(column.type.unit, tz="UTC"))
-    try:
+    with suppress(pa.ArrowInvalid):  # a fraction of a second would be cut off
         column = column.cast(pa.timestamp("s", tz=column.type.tz))
-    except pa.ArrowInvalid:
-        pass
     return pc.replace_substring(column.cast(pa.string()), " ", "T", max_replacements=1)

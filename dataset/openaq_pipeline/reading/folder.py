@@ -21,8 +21,8 @@ PARQUET = "measurements.parquet"
 def data_folder(data_dir: str | os.PathLike[str] | None, config: str | os.PathLike[str] | None) -> Path:
     """Return the data folder: as given, else as the environment, `.env` or the configuration name it.
 
-    A configuration is only read where it is needed. Raises `ConfigError` for a broken one, with its problems as notes of
-    the exception, and for a folder that is not there.
+    A configuration is only read where it is needed. Raises `ConfigError` for a broken one, with its problems as notes
+    of the exception, and for a folder that is not there.
     """
     if data_dir is not None and config is None:
         return existing(Path(data_dir).absolute())

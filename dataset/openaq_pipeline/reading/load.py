@@ -50,7 +50,8 @@ def load(
 
     The data folder is `data_dir`, else as DATA_DIR, `.env` or the configuration (`config`, else `config.yaml`) name it.
     It is not locked: a run, or a move to the history, may work in it meanwhile. Raises `ConfigError` for a broken
-    configuration, an unknown folder, location, parameter or zone and an upside-down range, `StorageError` for a damaged file.
+    configuration, an unknown folder, location, parameter or zone and an upside-down range, and `StorageError` for a
+    damaged file.
     """
     clock = zone(tz)
     span = window(start, end, clock)

@@ -25,7 +25,7 @@ class Permission(msgspec.Struct, frozen=True):
 def permission(
     location_id: int, location: Location | None, terms: Mapping[int, LicenseTerms], window: Window
 ) -> Permission:
-    """Return whether the rows of a location in a window may be handed on: only if every licence of that time says so."""
+    """Return whether a location's rows of a window may be handed on: only if every licence of that time says so."""
     given = location.licenses if location else ()
     licenses = tuple((each, terms.get(each.id)) for each in given if _holds_in(each, window))
     return Permission(location_id, location, licenses, _reason(location, licenses))
@@ -36,9 +36,7 @@ def refused(permissions: Sequence[Permission]) -> list[Permission]:
     return [each for each in permissions if each.reason is not None]
 
 
-def _reason(
-    location: Location | None, licenses: tuple[tuple[License, LicenseTerms | None], ...]
-) -> str | None:
+def _reason(location: Location | None, licenses: tuple[tuple[License, LicenseTerms | None], ...]) -> str | None:
     if location is None:
         return "its licence is unknown: nothing is known of this location"
     if not licenses:

@@ -47,7 +47,9 @@ T = TypeVar("T")
 Sealed = dict[int, datetime]
 
 
-def run(folder: Path, sql: str, use: Callable[[pa.RecordBatchReader], T], *, sleep: Callable[[float], None] = time.sleep) -> T:
+def run(
+    folder: Path, sql: str, use: Callable[[pa.RecordBatchReader], T], *, sleep: Callable[[float], None] = time.sleep
+) -> T:
     """Return what `use` makes of the rows of a query over the data in `folder`.
 
     Nothing is locked: the boundaries between files and history are read before and after, and when one has moved in
@@ -77,7 +79,10 @@ def boundaries(folder: Path) -> Sealed:
 def connected(folder: Path, sealed: Sealed) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a database in memory with the tables of a data folder, which can read that folder and nothing else."""
     with TemporaryDirectory(prefix="openaq-query-") as spill:
-        settings = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
         connection = duckdb.connect(":memory:", config=settings)
         try:
             _make_tables(connection, folder, sealed)

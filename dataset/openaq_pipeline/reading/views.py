@@ -17,7 +17,7 @@ import msgspec
 
 from openaq_pipeline.columns import HISTORY
 from openaq_pipeline.model import Location, LocationState, Measurement, Sensor, SensorState
-from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics
+from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.reading.folder import PARQUET
 
 MAX_OBJECT_BYTES = 1 << 30
@@ -36,8 +36,8 @@ _TYPES: dict[type, str] = {
 def measurements(folder: Path, *, years: Sequence[int], live: bool, live_from: datetime | None) -> str:
     """Return the query of all measurements; wants the table `layout.sealed` with every location that has a history.
 
-    `years` are those of which there is a file, `live` says whether there is any location file, and `live_from` is a moment
-    before which none of them counts, None: there is no such moment.
+    `years` are those of which there is a file, `live` says whether there is any location file, and `live_from` is a
+    moment before which none of them counts, None: there is no such moment.
     """
     parts = [_of_year(folder, year) for year in years]
     if live:
@@ -92,7 +92,8 @@ def _of_year(folder: Path, year: int) -> str:
     within = f"h.datetime >= {_stamp(year)} AND h.datetime < {_stamp(year + 1)}"
     return (
         f"SELECT h.location_id, {columns} FROM read_parquet({quoted(pattern)}, hive_partitioning = true, "
-        "hive_types = {location_id: BIGINT, year: BIGINT}) AS h JOIN layout.sealed AS s ON s.location_id = h.location_id "
+        "hive_types = {location_id: BIGINT, year: BIGINT}) AS h "
+        "JOIN layout.sealed AS s ON s.location_id = h.location_id "
         f"WHERE {within} AND h.datetime < s.sealed_to"
     )
 

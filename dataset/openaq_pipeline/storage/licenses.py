@@ -35,7 +35,7 @@ def read(folder: Path) -> dict[int, LicenseTerms]:
 def top_up(
     folder: Path, locations: Iterable[Location], ask: Callable[[], list[LicenseTerms]], now: datetime
 ) -> str | None:
-    """Ask for the licences if a location names one that is not on file; return what had to be done about a damaged file.
+    """Ask for the licences if a location names one that is not on file; return what was done about a damaged file.
 
     `ask` costs one request and is called at most once a day for licences that OpenAQ's list does not have; its errors
     are the caller's. Terms on file that OpenAQ lists no more stay. Wants the data folder's lock.

@@ -1,4 +1,4 @@
-"""`history/location_id={id}/.sealed.json`: up to where a location's rows are in its history, and from where in its file.
+"""`history/location_id={id}/.sealed.json`: up to where a location's rows are in its history, from where in its file.
 
 A row with a stamp before `sealed_to` counts only where it stands in the history, any other only where it stands in
 `location_{id}.json`.
