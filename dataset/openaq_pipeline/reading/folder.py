@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from openaq_pipeline import config as configuration
@@ -62,6 +62,16 @@ def years(folder: Path, location_id: int) -> list[int]:
     place = history_folder(folder, location_id)
     found = [int(match[1]) for name in _names(place) if (match := YEAR_FOLDER.fullmatch(name))]
     return sorted(year for year in found if history_file(folder, location_id, year).exists())
+
+
+def years_of_any(folder: Path, locations: Iterable[int]) -> list[int]:
+    """Return the years of which at least one of the locations has a history file, oldest first."""
+    found: set[int] = set()
+    for location_id in locations:
+        place = history_folder(folder, location_id)
+        named = {int(match[1]) for name in _names(place) if (match := YEAR_FOLDER.fullmatch(name))}
+        found |= {year for year in named - found if history_file(folder, location_id, year).exists()}
+    return sorted(found)
 
 
 def history_file(folder: Path, location_id: int, year: int) -> Path:

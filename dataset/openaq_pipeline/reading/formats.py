@@ -13,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from openaq_pipeline.columns import HISTORY, MEASUREMENTS, to_rows
+from openaq_pipeline.errors import StorageError
 from openaq_pipeline.reading.flat import flat, harmless
 
 ROWS_A_SHEET = 1_048_575
@@ -75,10 +76,20 @@ def xlsx(file: IO[bytes], *, rows_a_sheet: int = ROWS_A_SHEET) -> Iterator[Write
     try:
         yield _Sheets(book, rows_a_sheet)
     finally:
-        book.close()
+        _close(book)
 
 
 FORMATS: dict[str, Callable[[IO[bytes]], Any]] = {"csv": csv, "parquet": parquet, "json": json, "xlsx": xlsx}
+
+
+def _close(book: Any) -> None:
+    """Write the workbook, and remove what was kept beside it meanwhile."""
+    from xlsxwriter.exceptions import XlsxWriterException  # noqa: PLC0415 - see above
+
+    try:
+        book.close()
+    except XlsxWriterException as error:
+        raise StorageError(f"The spreadsheet can't be written: {error}", hint="Free some disk space.") from error
 
 
 class _Sheets:

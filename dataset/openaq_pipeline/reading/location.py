@@ -42,7 +42,7 @@ def read(folder: Path, location_id: int, wanted: Selection) -> pa.Table:
 
     No lock is held. A move writes the history, then `.sealed.json`, then the shortened location file; so the file is
     read first, under a boundary that stood before and after it, and the history last, where every row before that
-    boundary is and stays. Opens only the years of the window. Raises `StorageError` for a file that can't be read whole.
+    boundary is and stays. Opens only the years of the window. Raises `StorageError` for a file that can't be read.
     """
     sealed, live = _live(folder, location_id, wanted.window)
     parts = [] if sealed is None else _history(folder, location_id, wanted, sealed)

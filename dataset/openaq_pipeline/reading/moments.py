@@ -41,6 +41,8 @@ def window(start: When | None, end: When | None, clock: tzinfo = UTC) -> Window:
 
 def _moment(given: When, clock: tzinfo, *, closing: bool) -> datetime:
     found = _parsed(given) if isinstance(given, str) else given
+    if not isinstance(found, date):
+        raise ConfigError(f"{given!r} is no date, time or text")
     try:
         if isinstance(found, datetime):
             return (found if found.tzinfo else found.replace(tzinfo=clock)).astimezone(UTC)
@@ -48,8 +50,6 @@ def _moment(given: When, clock: tzinfo, *, closing: bool) -> datetime:
         return datetime.combine(day, time(tzinfo=clock)).astimezone(UTC)
     except OverflowError:  # the ends of the calendar
         return LATEST if found.year > 1 else EARLIEST
-    except TypeError as error:
-        raise ConfigError(f"{given!r} is no date, time or text") from error
 
 
 def _parsed(text: str) -> date | datetime:

@@ -23,6 +23,7 @@ from openaq_pipeline.reading.folder import (
     live_locations,
     sealed_locations,
     years,
+    years_of_any,
 )
 from openaq_pipeline.storage.sealed import sealed_to
 
@@ -103,7 +104,7 @@ def _make_tables(connection: duckdb.DuckDBPyConnection, folder: Path, sealed: Se
     tables = {
         "measurements": views.measurements(
             folder,
-            years=sorted({year for location_id in sealed for year in years(folder, location_id)}),
+            years=years_of_any(folder, sealed),
             live=bool(live),
             live_from=min(sealed.values()) if sealed.keys() >= set(live) and sealed else None,
         ),
