@@ -34,7 +34,7 @@ def series(
     """Return a row of each sensor every `step` hours from `start` on, in file order; each value is one of a kind."""
     rows = [
         measurement(
-            location_id + hour / 10_000 + place / 10,
+            round(location_id + hour / 10_000 + place / 10, 4),
             start + timedelta(hours=hour),
             first_seen=SEEN,
             location_id=location_id,

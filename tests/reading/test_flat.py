@@ -20,7 +20,7 @@ WHEN = datetime(2025, 1, 1, 5, 45, tzinfo=UTC)
         ([1, -2, None], pa.int64(), [1, -2, None]),
         ([-1.5, None], pa.float64(), [-1.5, None]),
         ([True, None], pa.bool_(), [True, None]),
-        ([Decimal("-3")], pa.decimal128(38, 0), [Decimal("-3")]),
+        ([Decimal(-3)], pa.decimal128(38, 0), [Decimal(-3)]),
         (["a", None, ""], pa.dictionary(pa.int32(), pa.string()), ["a", None, ""]),
         ([WHEN, None], pa.timestamp("us", tz="Asia/Kathmandu"), ["2025-01-01T05:45:00Z", None]),
         ([WHEN.replace(microsecond=5)], pa.timestamp("us", tz="UTC"), ["2025-01-01T05:45:00.000005Z"]),

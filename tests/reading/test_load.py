@@ -54,7 +54,9 @@ def stamps(table: pa.Table) -> list[datetime]:
 def test_live_and_history_come_as_one_sorted_by_location_time_and_sensor(folder: Path, rows: list[Measurement]) -> None:
     table = load(data_dir=folder)
     assert table.schema == columns.MEASUREMENTS
-    order = list(zip(*(table.column(name).to_pylist() for name in ("location_id", "datetime", "sensors_id")), strict=True))
+    order = list(
+        zip(*(table.column(name).to_pylist() for name in ("location_id", "datetime", "sensors_id")), strict=True)
+    )
     assert order == sorted(order)
     assert told(table) == rows
 
@@ -86,23 +88,33 @@ def test_a_folder_without_rows_gives_an_empty_table_of_the_same_columns(folder: 
 
 @pytest.mark.parametrize(
     ("wanted", "expected"),
-    [(5, {5}), ([11, 7, 7], {7, 11}), (np.array([5, 11]), {5, 11}), (np.int64(7), {7}), (range(5, 6), {5}), ([], set())],
+    [
+        (5, {5}),
+        ([11, 7, 7], {7, 11}),
+        (np.array([5, 11]), {5, 11}),
+        (np.int64(7), {7}),
+        (range(5, 6), {5}),
+        ([], set()),
+    ],
 )
 def test_locations_are_an_id_or_several(folder: Path, rows: list[Measurement], wanted: Any, expected: set[int]) -> None:
     assert told(load(wanted, data_dir=folder)) == [row for row in rows if row.location_id in expected]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"), [("pm25", {"pm25"}), (["pm25", "o3"], {"pm25", "o3"}), (10, {"o3"}), ([2, "o3"], {"pm25", "o3"})]
+    ("wanted", "expected"),
+    [("pm25", {"pm25"}), (["pm25", "o3"], {"pm25", "o3"}), (10, {"o3"}), ([2, "o3"], {"pm25", "o3"})],
 )
-def test_parameters_are_names_or_numbers(folder: Path, rows: list[Measurement], wanted: Any, expected: set[str]) -> None:
+def test_parameters_are_names_or_numbers(
+    folder: Path, rows: list[Measurement], wanted: Any, expected: set[str]
+) -> None:
     assert told(load(parameters=wanted, data_dir=folder)) == [row for row in rows if row.parameter in expected]
 
 
 def test_a_number_also_finds_rows_of_the_archive_which_knows_no_numbers(folder: Path) -> None:
     found = [
         measurement(n, at(f"2025-01-0{n}"), first_seen=SEEN, location_id=5, sensors_id=sensor, parameters_id=number)
-        for n, sensor, number in ((1, 51, None), (2, 51, 2), (3, 59, None), (4, 59, 2))  # type: ignore[misc]
+        for n, sensor, number in ((1, 51, None), (2, 51, 2), (3, 59, None), (4, 59, 2))
     ]
     store(folder, 5, found, at("2025-01-02"))
     describe(folder, location(5))
@@ -142,7 +154,9 @@ def test_only_the_files_that_are_needed_are_opened(folder: Path, rows: list[Meas
     (history_folder(folder, 5) / "year=2024/measurements.parquet").write_bytes(b"broken")
     (folder / "location_5.json").write_bytes(b"broken")
     (folder / "location_7.json").write_bytes(b"broken")
-    expected = [row for row in rows if row.location_id in {5, 11} and at("2025-01-05") < row.datetime <= at("2025-01-06")]
+    expected = [
+        row for row in rows if row.location_id in {5, 11} and at("2025-01-05") < row.datetime <= at("2025-01-06")
+    ]
     assert expected
     assert told(load([5, 11], start="2025-01-05T00:00", end="2025-01-06T00:00", data_dir=folder)) == expected
 
@@ -237,7 +251,7 @@ def test_a_damaged_or_newer_boundary_is_no_guess(folder: Path, rows: list[Measur
     path = history_folder(folder, 5) / ".sealed.json"
     for body, error in ((b"{", StorageError), (b'{"version": 2, "sealed_to": "2025-01-01T00:00:00Z"}', FatalError)):
         path.write_bytes(body)
-        with pytest.raises(error, match="sealed.json"):
+        with pytest.raises(error, match=r"sealed\.json"):
             load(data_dir=folder)
 
 
@@ -247,7 +261,7 @@ def test_the_folder_is_named_by_argument_environment_or_configuration(
     settings = tmp_path / "other.yaml"
     settings.write_text(f'data: {{directory: "{folder}"}}\n')
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match="There is no data folder .*nowhere"):
+    with pytest.raises(ConfigError, match=r"There is no data folder .*nowhere"):
         load()
     monkeypatch.setenv("DATA_DIR", str(folder))
     assert load().num_rows == len(rows)
@@ -266,8 +280,10 @@ def test_a_broken_configuration_is_one_error_that_tells_its_problems(tmp_path: P
 
 
 def test_importing_the_package_stays_cheap() -> None:
-    code = "import sys, openaq_pipeline; print([name for name in ('pyarrow', 'pydantic', 'msgspec') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "dataset", check=True)
+    code = "import sys, openaq_pipeline; print([name for name in ('pyarrow', 'pydantic') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "dataset", check=True
+    )
     assert done.stdout == "[]\n"
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         _ = openaq_pipeline.lod

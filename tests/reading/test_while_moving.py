@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,11 @@ import pytest
 from openaq_pipeline import load
 from openaq_pipeline.errors import RetriableError
 from openaq_pipeline.model import Measurement
-from openaq_pipeline.reading import query
+from openaq_pipeline.reading import location, query
 from tests.reading.folders import at, series, store, write_history, write_live, write_sealed
 
 MONTHS = [at(f"{year}-{month:02}-01") for year in (2023, 2024, 2025) for month in range(1, 13)]
-LEFT_OVER = -1.0
+SUMS = "SELECT count(*) AS n, sum(value) AS values FROM measurements"
 
 
 def move(folder: Path, rows: list[Measurement], to: datetime) -> None:
@@ -31,7 +32,12 @@ def move(folder: Path, rows: list[Measurement], to: datetime) -> None:
 @contextmanager
 def mover(folder: Path, rows: list[Measurement]) -> Iterator[threading.Thread]:
     """Seal month after month beside the test."""
-    thread = threading.Thread(target=lambda: [move(folder, rows, month) for month in MONTHS[1:]])
+
+    def work() -> None:
+        for month in MONTHS[1:]:
+            move(folder, rows, month)
+
+    thread = threading.Thread(target=work)
     thread.start()
     yield thread
     thread.join()
@@ -78,15 +84,13 @@ def test_a_query_is_asked_again_when_rows_move_under_it(folder: Path, found: lis
     sql = "SELECT * FROM measurements"
     assert query.run(folder, sql, while_moving, sleep=slept.append) == len(found)
     assert len(slept) == 2
-    with pytest.raises(RetriableError, match="moved to the history all the time"):
+    with pytest.raises(RetriableError, match="changed all the time"):
         query.run(folder, sql, lambda _: move(folder, found, next(months)), sleep=lambda _: None)
 
 
 def test_rows_that_move_between_the_look_at_the_boundary_and_the_file_are_not_lost(
     folder: Path, found: list[Measurement], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from openaq_pipeline.reading import location
-
     real, months = location._bytes, iter(MONTHS[1:3])
 
     def late(path: Path) -> bytes:
@@ -96,3 +100,28 @@ def test_rows_that_move_between_the_look_at_the_boundary_and_the_file_are_not_lo
 
     monkeypatch.setattr(location, "_bytes", late)
     assert load(data_dir=folder).column("value").to_pylist() == [row.value for row in found]
+
+
+def test_a_history_file_that_is_replaced_under_a_query_never_gives_half_an_answer(folder: Path) -> None:
+    found = series(5, MONTHS[0], 24 * 365 * 2)
+    store(folder, 5, found, MONTHS[18])
+    stop = threading.Event()
+
+    def churn() -> None:
+        for month in cycle(MONTHS[18:]):  # what lies behind the boundary does not count, but makes other files
+            if stop.is_set():
+                return
+            write_history(folder, 5, [row for row in found if row.datetime < month])
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(15):
+            with suppress(RetriableError):
+                total = query.run(folder, SUMS, lambda rows: rows.read_all().to_pylist(), sleep=lambda _: None)
+                assert total == [{"n": len(found), "values": pytest.approx(sum(row.value or 0 for row in found))}]
+            assert load(data_dir=folder, start=MONTHS[17]).num_rows == sum(row.datetime > MONTHS[17] for row in found)
+    finally:
+        stop.set()
+        thread.join()
+    assert query.run(folder, SUMS, lambda rows: rows.read_all().num_rows) == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from openaq_pipeline import config as configuration
@@ -59,19 +60,18 @@ def sealed_locations(folder: Path) -> list[int]:
 
 def years(folder: Path, location_id: int) -> list[int]:
     """Return the years of which a location has a history file, oldest first."""
-    place = history_folder(folder, location_id)
-    found = [int(match[1]) for name in _names(place) if (match := YEAR_FOLDER.fullmatch(name))]
+    found = _years(folder, location_id)
     return sorted(year for year in found if history_file(folder, location_id, year).exists())
 
 
-def years_of_any(folder: Path, locations: Iterable[int]) -> list[int]:
-    """Return the years of which at least one of the locations has a history file, oldest first."""
-    found: set[int] = set()
-    for location_id in locations:
-        place = history_folder(folder, location_id)
-        named = {int(match[1]) for name in _names(place) if (match := YEAR_FOLDER.fullmatch(name))}
-        found |= {year for year in named - found if history_file(folder, location_id, year).exists()}
-    return sorted(found)
+def versions(folder: Path, location_id: int) -> dict[int, tuple[int, int, int]]:
+    """Return for each year of a location's history which version of the file is there: another one has another mark."""
+    found = {}
+    for year in _years(folder, location_id):
+        with suppress(FileNotFoundError):
+            stat = history_file(folder, location_id, year).stat()
+            found[year] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return found
 
 
 def history_file(folder: Path, location_id: int, year: int) -> Path:
@@ -82,6 +82,11 @@ def history_file(folder: Path, location_id: int, year: int) -> Path:
 def live_file(folder: Path, location_id: int) -> Path:
     """Return where a location's live rows are."""
     return folder / f"location_{location_id}.json"
+
+
+def _years(folder: Path, location_id: int) -> list[int]:
+    names = _names(history_folder(folder, location_id))
+    return [int(match[1]) for name in names if (match := YEAR_FOLDER.fullmatch(name))]
 
 
 def _names(folder: Path) -> Iterator[str]:

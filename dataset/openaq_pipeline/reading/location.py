@@ -21,6 +21,9 @@ from openaq_pipeline.storage.sealed import sealed_to
 
 NAMES = [field.name for field in HISTORY if field.type == NAME]
 
+MEND = "The next run mends a location file; `openaq-pipeline verify --repair` mends history."
+"""What to do about a damaged file, whichever it is."""
+
 _decode = msgspec.json.Decoder(list[Measurement]).decode
 
 
@@ -147,5 +150,4 @@ def _sorted(table: pa.Table) -> pa.Table:
 
 def _damaged(path: Path, reason: str) -> StorageError:
     first = reason.strip().splitlines()[0] if reason.strip() else "no reason given"
-    hint = "The next run mends a location file; `openaq-pipeline verify --repair` mends history."
-    return StorageError(f"{path} is damaged: {first}", hint=hint)
+    return StorageError(f"{path} is damaged: {first}", hint=MEND)

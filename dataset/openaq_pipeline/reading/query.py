@@ -8,23 +8,17 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openaq_pipeline.columns import UTC_STAMP
-from openaq_pipeline.errors import ConfigError, RetriableError, StorageError
+from openaq_pipeline.errors import ConfigError, PipelineError, RetriableError, StorageError
 from openaq_pipeline.reading import views
-from openaq_pipeline.reading.folder import (
-    history_file,
-    live_file,
-    live_locations,
-    sealed_locations,
-    years,
-    years_of_any,
-)
+from openaq_pipeline.reading.folder import history_file, live_file, live_locations, sealed_locations, versions
+from openaq_pipeline.reading.location import MEND
 from openaq_pipeline.storage.sealed import sealed_to
 
 TRIES = 5
@@ -44,8 +38,21 @@ USERS_OWN = (
 )
 """Errors that say that the query is wrong."""
 
+USERS_WORDS = ("Conversion Error", "Out of Range Error")
+"""How such errors begin where they come with the later rows of an answer, as Arrow's."""
+
+BREAKDOWNS = (duckdb.Error, pa.ArrowException, OSError)
+
 T = TypeVar("T")
 Sealed = dict[int, datetime]
+Mark = tuple[int, int, int]
+
+
+class Look(NamedTuple):
+    """How the history stood at a moment: its boundaries, and which version of each file was there."""
+
+    sealed: Sealed
+    files: dict[tuple[int, int], Mark]
 
 
 def run(
@@ -53,31 +60,42 @@ def run(
 ) -> T:
     """Return what `use` makes of the rows of a query over the data in `folder`.
 
-    Nothing is locked: the boundaries between files and history are read before and after, and when one has moved in
-    between the query is asked once more, so `use` may be called several times and only what it returns last counts.
-    Raises `ConfigError` for a query that is wrong or more than a query, `StorageError` for a damaged file,
-    `RetriableError` when boundaries move all the time.
+    Nothing is locked: how the history stands is noted before and after, and when it has changed in between the query is
+    asked once more, so `use` may be called several times, and only what it returns last counts. DuckDB opens a file
+    more than once, so that a file replaced meanwhile would be read half old and half new.
+
+    Raises `ConfigError` for a query that is wrong or more than a query, `StorageError` for a damaged file, and
+    `RetriableError` when the history changes all the time.
     """
     for attempt in range(TRIES):
-        sealed = boundaries(folder)
-        with connected(folder, sealed) as connection, _explained(folder, sealed):
-            result = use(_ask(connection, sql))
-        if boundaries(folder) == sealed:
-            return result
+        before = look(folder)
+        try:
+            with connected(folder, before) as connection:
+                result = use(_ask(connection, sql))
+            if look(folder) == before:
+                return result
+        except duckdb.InterruptException:
+            raise KeyboardInterrupt from None
+        except BREAKDOWNS as error:
+            if _is_users_own(error):
+                raise ConfigError(f"The query can't be answered: {_first_line(error)}") from error
+            if getattr(error, "errno", None):  # of the place where `use` writes
+                raise
+            if look(folder) == before:
+                raise _explained(error, folder, before) from error
         sleep(PAUSE_SECONDS * 2**attempt)
-    raise RetriableError(
-        "Rows were moved to the history all the time while the query ran", hint="Ask again in a few minutes."
-    )
+    raise RetriableError("The history changed all the time while the query ran", hint="Ask again in a few minutes.")
 
 
-def boundaries(folder: Path) -> Sealed:
-    """Return up to where the history counts, for each location that has one."""
+def look(folder: Path) -> Look:
+    """Return how the history stands now."""
     found = {location_id: sealed_to(folder, location_id) for location_id in sealed_locations(folder)}
-    return {location_id: moment for location_id, moment in found.items() if moment is not None}
+    sealed = {location_id: moment for location_id, moment in found.items() if moment is not None}
+    return Look(sealed, {(key, year): mark for key in sealed for year, mark in versions(folder, key).items()})
 
 
 @contextmanager
-def connected(folder: Path, sealed: Sealed) -> Iterator[duckdb.DuckDBPyConnection]:
+def connected(folder: Path, seen: Look) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a database in memory with the tables of a data folder, which can read that folder and nothing else."""
     with TemporaryDirectory(prefix="openaq-query-") as spill:
         settings: dict[str, str | bool | int | float | list[str]] = {
@@ -86,15 +104,15 @@ def connected(folder: Path, sealed: Sealed) -> Iterator[duckdb.DuckDBPyConnectio
         }
         connection = duckdb.connect(":memory:", config=settings)
         try:
-            _make_tables(connection, folder, sealed)
+            _make_tables(connection, folder, seen)
             _shut(connection, folder, spill)
             yield connection
         finally:
             connection.close()
 
 
-def _make_tables(connection: duckdb.DuckDBPyConnection, folder: Path, sealed: Sealed) -> None:
-    live = live_locations(folder)
+def _make_tables(connection: duckdb.DuckDBPyConnection, folder: Path, seen: Look) -> None:
+    live, sealed = live_locations(folder), seen.sealed
     _check_live_files(folder, live)
     connection.execute("SET TimeZone = 'UTC'; CREATE SCHEMA layout")
     columns = [pa.array(sealed.keys(), pa.int64()), pa.array(sealed.values(), UTC_STAMP)]
@@ -104,7 +122,7 @@ def _make_tables(connection: duckdb.DuckDBPyConnection, folder: Path, sealed: Se
     tables = {
         "measurements": views.measurements(
             folder,
-            years=years_of_any(folder, sealed),
+            years=sorted({year for _, year in seen.files}),
             live=bool(live),
             live_from=min(sealed.values()) if sealed.keys() >= set(live) and sealed else None,
         ),
@@ -157,43 +175,35 @@ def _check_query(sql: str) -> None:
     raise ConfigError("Only queries (SELECT …) are possible here: the data are not changed", hint="")
 
 
-@contextmanager
-def _explained(folder: Path, sealed: Sealed) -> Iterator[None]:
-    """Turn DuckDB's errors into ours: the query is wrong, or a file is damaged, and which."""
-    try:
-        yield
-    except duckdb.InterruptException:
-        raise KeyboardInterrupt from None
-    except USERS_OWN as error:
-        raise ConfigError(f"The query can't be answered: {_first_line(error)}") from error
-    except duckdb.OutOfMemoryException as error:
-        raise StorageError("The query needs more memory or disk space than there is", hint="Ask for less.") from error
-    except duckdb.Error as error:
-        if f"{folder}/" in str(error):
-            raise StorageError(f"A file is damaged: {_first_line(error)}", hint=_MEND) from error
-        if culprit := _damaged(folder, sealed):
-            raise StorageError(f"{culprit} is damaged: {_first_line(error)}", hint=_MEND) from error
-        raise ConfigError(f"The query can't be answered: {_first_line(error)}") from error
+def _is_users_own(error: Exception) -> bool:
+    return isinstance(error, USERS_OWN) or str(error).startswith(USERS_WORDS)
 
 
-_MEND = "The next run mends a location file; `openaq-pipeline verify --repair` mends history."
+def _explained(error: Exception, folder: Path, seen: Look) -> PipelineError:
+    """Return one of our errors for one of DuckDB's or Arrow's: a file is damaged, and which, or the query is wrong."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StorageError("The query needs more memory or disk space than there is", hint="Ask for less.")
+    if f"{folder}/" in str(error):
+        return StorageError(f"A file is damaged: {_first_line(error)}", hint=MEND)
+    if culprit := _damaged(folder, seen):
+        return StorageError(f"{culprit} is damaged: {_first_line(error)}", hint=MEND)
+    return ConfigError(f"The query can't be answered: {_first_line(error)}")
 
 
-def _first_line(error: duckdb.Error) -> str:
+def _first_line(error: Exception) -> str:
     """Return DuckDB's reason in one line, with its advice where a name is misspelt."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     advice = [line for line in lines[1:] if line.startswith(("Did you mean", "Candidate bindings"))]
     return " ".join([lines[0].removesuffix("."), *advice]) if lines else type(error).__name__
 
 
-def _damaged(folder: Path, sealed: Sealed) -> Path | None:
+def _damaged(folder: Path, seen: Look) -> Path | None:
     """Return the first history file that can't be read: not all of DuckDB's errors name it. None: all can."""
-    for location_id in sealed:
-        for year in years(folder, location_id):
-            path = history_file(folder, location_id, year)
-            try:
-                with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                    file.read()
-            except (OSError, pa.ArrowException):
-                return path
+    for location_id, year in seen.files:
+        path = history_file(folder, location_id, year)
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                file.read()
+        except (OSError, pa.ArrowException):
+            return path
     return None

@@ -107,6 +107,7 @@ def _of_live_files(folder: Path, live_from: datetime | None) -> str:
     name = r"'/location_([1-9][0-9]*)[.]json$'"
     columns = ", ".join(f"l.{column}" for column in HISTORY.names)
     rows = _json_files(f"{escaped(folder)}/location_[1-9]*.json", _columns(Measurement), "array")
+    rows += ", filename = true)"
     # DuckDB takes a name that is missing for a null: here it is damage, as for every other reader.
     whole = "CASE WHEN location_id IS NULL OR sensors_id IS NULL OR datetime IS NULL OR parameter IS NULL THEN "
     whole += "error('a row without an id, a name or a time in file \"' || filename || '\"') ELSE true END"
@@ -121,15 +122,15 @@ def _of_live_files(folder: Path, live_from: datetime | None) -> str:
 
 
 def _json(path: Path, columns: dict[str, str], form: str) -> str:
-    return _json_files(escaped(path), columns, form)
+    """Return the call that reads a JSON file."""
+    return f"{_json_files(escaped(path), columns, form)})"
 
 
 def _json_files(pattern: str, columns: dict[str, str], form: str) -> str:
+    """Return the beginning of a call that reads JSON files; further options and the bracket are the caller's."""
     types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
-    return (
-        f"read_json({quoted(pattern)}, columns = {{{types}}}, format = {quoted(form)}, records = true, "
-        f"filename = true, maximum_object_size = {MAX_OBJECT_BYTES})"
-    )
+    options = f"format = {quoted(form)}, records = true, maximum_object_size = {MAX_OBJECT_BYTES}"
+    return f"read_json({quoted(pattern)}, columns = {{{types}}}, {options}"
 
 
 def _nothing(columns: dict[str, str]) -> str:
