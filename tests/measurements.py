@@ -14,7 +14,7 @@ def measurement(
     first_seen: datetime,
     location_id: int = 7,
     sensors_id: int = 71,
-    parameters_id: int = 2,
+    parameters_id: int | None = 2,
     parameter: str = "pm25",
     units: str = "µg/m³",
     datetime_local: str = "",

@@ -112,6 +112,20 @@ class License(msgspec.Struct, frozen=True):
     date_to: str | None = None
 
 
+class LicenseTerms(msgspec.Struct, frozen=True):
+    """What a licence allows and asks for; None where OpenAQ does not say. `fetched` is when it was asked."""
+
+    id: int
+    name: str
+    commercial_use_allowed: bool | None
+    attribution_required: bool | None
+    share_alike_required: bool | None
+    modification_allowed: bool | None
+    redistribution_allowed: bool | None
+    source_url: str | None
+    fetched: dt.datetime
+
+
 class Location(msgspec.Struct, frozen=True):
     """What OpenAQ says of a location; None where it says nothing. `fetched` is when it was asked."""
 

@@ -139,3 +139,12 @@ def test_odd_stations_are_read_in_full(quirky: Running, client_for: Ask, station
     expected = 30 * 24 * (4 if station == quirks.QUARTERS else 1)
     assert abs(len(rows) - expected) <= 1
     assert steps[-1].complete_to == end
+
+
+def test_the_terms_of_all_licences_are_one_request(quirky: Running, client_for: Ask) -> None:
+    found = {terms.id: terms for terms in Api(client_for(quirky.base_url), lambda: NOW).licenses()}
+    assert [(request.path, request.query) for request in quirky.requests.entries()] == [("/v3/licenses", "limit=1000")]
+    assert found[41].redistribution_allowed
+    assert found[41].source_url == "https://creativecommons.org/licenses/by/4.0/"
+    assert found[33].attribution_required is False
+    assert found[33].fetched == NOW

@@ -374,6 +374,19 @@ def test_a_location_that_cannot_be_read_may_pass_by_itself(body: bytes) -> None:
         parse.location(body, NOW)
 
 
+def test_terms_that_openaq_does_not_tell_are_not_known() -> None:
+    body = b'{"results":[{"id":7,"name":"Own","redistributionAllowed":false,"commercialUseAllowed":null}]}'
+    (found,) = parse.licenses(body, NOW)
+    assert (found.id, found.name, found.redistribution_allowed, found.fetched) == (7, "Own", False, NOW)
+    assert (found.commercial_use_allowed, found.attribution_required, found.source_url) == (None, None, None)
+
+
+@pytest.mark.parametrize("body", [b'{"results":[{"id":"x"}]}', b"{", b'{"results":[{"id":1}]}', b"[]"])
+def test_licences_that_cannot_be_read_may_pass_by_themselves(body: bytes) -> None:
+    with pytest.raises(RetriableError):
+        parse.licenses(body, NOW)
+
+
 # Real data -----------------------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,8 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
         ("schedule", _add_schedule, "run again and again: the daemon"),
         ("validate", _add_validate, "check the files on disk"),
         ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
+        ("query", _add_query, "ask the data on disk in SQL"),
+        ("export", _add_export, "write the data on disk to one file, with their licences beside it"),
         ("deliver", _add_deliver, "send the alerts that are still to be told"),
         ("preflight", _add_preflight, "see whether it would work: settings, folder, OpenAQ, clock, channels"),
         ("first-run", _add_first_run, "try it: a run with your key, or without one on made-up data"),
@@ -228,6 +230,53 @@ def _add_monitor(parser: argparse.ArgumentParser) -> None:
     )
     job.add_argument("--serve", action="store_true", help="serve the status page (comes with a later release)")
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.monitor_command"))
+
+
+def _add_query(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument(
+        "sql", metavar="SQL", help="a query over measurements, locations, sensors and runs (DuckDB's SQL)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("table", "csv", "json"),
+        default="table",
+        help="form of the answer; table shows its first 40 rows (default: table)",
+    )
+    parser.add_argument("--output", type=Path, metavar="F", help="write the answer to a file instead of printing it")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.query_command"))
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument("--format", choices=("csv", "parquet", "json", "xlsx"), required=True, help="form of the file")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="F", help="the file; LICENSES.md is written beside it"
+    )
+    parser.add_argument(
+        "--locations",
+        type=location_id,
+        nargs="+",
+        action="extend",
+        metavar="ID",
+        help="OpenAQ location ids (default: all in the data folder)",
+    )
+    parser.add_argument("--parameters", nargs="+", action="extend", metavar="NAME", help="such as pm25 (default: all)")
+    parser.add_argument(
+        "--date-from", type=moment, metavar="T", help="periods that end later than this (ISO 8601, UTC; default: all)"
+    )
+    parser.add_argument(
+        "--date-to",
+        type=moment,
+        metavar="T",
+        help="periods that end up to this; a date means its whole day (default: all)",
+    )
+    parser.add_argument(
+        "--include-restricted",
+        action="store_true",
+        help="export also what may not be redistributed or whose licence is unknown, for your own use",
+    )
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.export_command"))
 
 
 def _add_deliver(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from openaq_pipeline.errors import ItemMissing, RetriableError
-from openaq_pipeline.model import Location, Page, Window
+from openaq_pipeline.model import LicenseTerms, Location, Page, Window
 from openaq_pipeline.openaq import parse
 from openaq_pipeline.openaq.session import Client
 
@@ -32,6 +32,10 @@ class Api:
         if found.id != location_id:
             raise RetriableError(f"Asked for location {location_id}, OpenAQ answered with location {found.id}")
         return found
+
+    def licenses(self) -> list[LicenseTerms]:
+        """Return the terms of every licence OpenAQ knows; one request."""
+        return parse.licenses(self._client.get("/licenses", {"limit": PAGE_LIMIT}), self._clock())
 
     def measurements(self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None) -> Page:
         """Return the oldest `PAGE_LIMIT` measurements of a sensor in a window.

@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from openaq_pipeline.errors import RetriableError
-from openaq_pipeline.model import License, Location, Measurement, Page, Reject, Sensor
+from openaq_pipeline.model import License, LicenseTerms, Location, Measurement, Page, Reject, Sensor
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 T = TypeVar("T")
@@ -103,10 +103,26 @@ class _Locations(msgspec.Struct):
     results: list[_Location]
 
 
+class _Terms(msgspec.Struct):
+    id: int
+    name: str
+    commercialUseAllowed: bool | None = None  # noqa: N815
+    attributionRequired: bool | None = None  # noqa: N815
+    shareAlikeRequired: bool | None = None  # noqa: N815
+    modificationAllowed: bool | None = None  # noqa: N815
+    redistributionAllowed: bool | None = None  # noqa: N815
+    sourceUrl: str | None = None  # noqa: N815
+
+
+class _AllTerms(msgspec.Struct):
+    results: list[_Terms]
+
+
 _rows = msgspec.json.Decoder(_Rows)
 _row = msgspec.json.Decoder(_Row)
 _raw_rows = msgspec.json.Decoder(_RawRows)
 _locations = msgspec.json.Decoder(_Locations)
+_all_terms = msgspec.json.Decoder(_AllTerms)
 
 
 def page(body: bytes, *, location_id: int, sensors_id: int, now: datetime) -> Page:
@@ -129,6 +145,15 @@ def location(body: bytes, now: datetime) -> Location | None:
         return _to_location(found[0], now) if found else None
     except (msgspec.ValidationError, OverflowError) as error:
         raise RetriableError(f"OpenAQ described a location in a way this program can't read: {error}") from error
+
+
+def licenses(body: bytes, now: datetime) -> list[LicenseTerms]:
+    """Return the licences of a `/v3/licenses` answer, as known `now`."""
+    try:
+        found = _decode(_all_terms.decode, body).results
+    except msgspec.ValidationError as error:
+        raise RetriableError(f"OpenAQ described its licences in a way this program can't read: {error}") from error
+    return [_to_terms(each, now) for each in found]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -220,3 +245,17 @@ def _to_sensor(sensor: _Sensor) -> Sensor:
 def _to_license(found: _License) -> License:
     credit = found.attribution or _Attribution()
     return License(found.id, found.name, credit.name, credit.url, found.dateFrom, found.dateTo)
+
+
+def _to_terms(found: _Terms, now: datetime) -> LicenseTerms:
+    return LicenseTerms(
+        id=found.id,
+        name=found.name,
+        commercial_use_allowed=found.commercialUseAllowed,
+        attribution_required=found.attributionRequired,
+        share_alike_required=found.shareAlikeRequired,
+        modification_allowed=found.modificationAllowed,
+        redistribution_allowed=found.redistributionAllowed,
+        source_url=found.sourceUrl,
+        fetched=now,
+    )
