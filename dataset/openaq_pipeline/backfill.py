@@ -19,7 +19,7 @@ import msgspec
 from openaq_pipeline import files, run
 from openaq_pipeline.errors import ConfigError, FatalError, LockHeld, PipelineError, Stopped
 from openaq_pipeline.incremental import due, plan
-from openaq_pipeline.ingest import Ingested, Order, ingest
+from openaq_pipeline.ingest import Ingested, Order, ingest, one_change
 from openaq_pipeline.model import (
     Counts,
     Gauge,
@@ -257,6 +257,7 @@ def _together(reports: list[LocationReport]) -> LocationReport:
         "; ".join(errors) or None,
         tuple(warning for report in reports for warning in report.warnings),
         any(report.bug for report in reports),
+        one_change(report.change for report in reports if report.change is not None),
     )
 
 

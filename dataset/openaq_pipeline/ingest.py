@@ -25,6 +25,7 @@ from openaq_pipeline.errors import (
 )
 from openaq_pipeline.incremental import plan, watermark
 from openaq_pipeline.model import (
+    Change,
     Counts,
     License,
     Location,
@@ -150,6 +151,7 @@ class _LocationIngest:
         self._counts: dict[int, Counts] = {}
         self._reports: list[SensorReport] = []
         self._warnings: list[str] = []
+        self._changes: list[Change] = []
         self._planned = 0
 
     def run(self) -> LocationReport:
@@ -211,7 +213,7 @@ class _LocationIngest:
             return
         rows = self._parts.rows
         with rows.lock(self._id):
-            open_history(self._id, start, files=rows, licenses=self._licenses)
+            self._note_change(open_history(self._id, start, files=rows, licenses=self._licenses))
 
     def _seal(self) -> None:
         """Move what has become older than the live window into the history; if that fails, the next run does it."""
@@ -220,11 +222,11 @@ class _LocationIngest:
         rows = self._parts.rows
         try:
             with rows.lock(self._id):
-                mark = seal(self._id, self._live_from(), files=rows, licenses=self._licenses)
+                change = seal(self._id, self._live_from(), files=rows, licenses=self._licenses)
         except StorageError as error:
             self._warnings.append(f"older rows could not be moved to the history: {error.advice}")
             return
-        self._state = msgspec.structs.replace(self._state, file=mark or self._state.file)
+        self._note_change(change)
 
     def _state_of(self, sensor: Sensor) -> SensorState:
         return self._sensors.get(sensor.id, SensorState())
@@ -323,8 +325,15 @@ class _LocationIngest:
                 state = self._sensors.get(sensors_id, SensorState())
                 self._sensors[sensors_id] = watermark.advance(state, reached, self._order.now)
         self._rows, self._rejects, self._reached, self._complete = [], [], {}, {}
-        self._state = msgspec.structs.replace(self._state, file=done.mark or self._state.file)
+        self._note_change(done.change)
         self._remember()
+
+    def _note_change(self, change: Change | None) -> None:
+        """Remember the file as it is after a write, and what the run did to it so far."""
+        if change is None:
+            return
+        self._state = msgspec.structs.replace(self._state, file=change.after)
+        self._changes.append(change)
 
     def _remember(self, *, success: bool = False) -> None:
         """Hand the state to its store; a backfill has none to hand on."""
@@ -362,5 +371,22 @@ class _LocationIngest:
         outcome: Outcome = "ok" if error is None else "partial" if some else "failed"
         total = sum(self._counts.values(), Counts())
         return LocationReport(
-            self._id, self._name, outcome, total, self._planned, sensors, error, tuple(self._warnings)
+            self._id,
+            self._name,
+            outcome,
+            total,
+            self._planned,
+            sensors,
+            error,
+            tuple(self._warnings),
+            change=one_change(self._changes),
         )
+
+
+def one_change(changes: Iterable[Change]) -> Change | None:
+    """Return changes of a file as one; None: there is none, or something else changed it in between."""
+    steps = iter(changes)
+    found = next(steps, None)
+    for step in steps:
+        found = found.then(step) if found is not None else None
+    return found

@@ -19,9 +19,10 @@ from openaq_pipeline.commit.recent import Committed, by_sensor
 from openaq_pipeline.commit.seal import open_history
 from openaq_pipeline.errors import ConfigError, FatalError, PipelineError, Stopped, Unreachable
 from openaq_pipeline.incremental import plan
-from openaq_pipeline.ingest import Ingested, Tally
+from openaq_pipeline.ingest import Ingested, Tally, one_change
 from openaq_pipeline.model import (
     ArchiveStamp,
+    Change,
     Counts,
     License,
     Location,
@@ -102,6 +103,7 @@ class _ArchiveIngest:
         self._names: dict[int, tuple[str, str]] = {}
         self._problems: list[str] = []
         self._warnings: list[str] = []
+        self._changes: list[Change] = []
 
     def run(self) -> None:
         """Store every file that is not stored yet; raises what ended it early."""
@@ -124,7 +126,11 @@ class _ArchiveIngest:
         if self._window.start >= start:
             return
         with rows.lock(self._id):
-            open_history(self._id, start, files=rows, licenses=self._licenses())
+            self._note(open_history(self._id, start, files=rows, licenses=self._licenses()))
+
+    def _note(self, change: Change | None) -> None:
+        if change is not None:
+            self._changes.append(change)
 
     def _licenses(self) -> tuple[License, ...] | None:
         return self._location.licenses if self._location else None
@@ -145,6 +151,7 @@ class _ArchiveIngest:
             whole = [file for file in files if file not in bad and self._covers(file)]
             self._parts.progress.stored(self._id, ((file.day.isoformat(), stamp(file)) for file in whole))
         self._problems += [reason for _, reason in found.problems]
+        self._note(done.change)
         self._count(done, rejects, table)
         self._parts.tally.add(rows=sum(counts.new for counts in done.counts.values()), files_done=len(files))
 
@@ -197,7 +204,8 @@ class _ArchiveIngest:
             for sensors_id, counts in sorted(self._counts.items())
         )
         name = self._location.name if self._location else None
-        return LocationReport(self._id, name, outcome, total, 0, sensors, error, tuple(self._warnings))
+        change = one_change(self._changes)
+        return LocationReport(self._id, name, outcome, total, 0, sensors, error, tuple(self._warnings), change=change)
 
 
 def _portions(files: list[ArchiveFile]) -> Iterator[list[ArchiveFile]]:

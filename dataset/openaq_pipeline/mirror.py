@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from openaq_pipeline.errors import ConfigError, PipelineError, StorageError
-from openaq_pipeline.model import FileMark
+from openaq_pipeline.model import Change
 from openaq_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,21 +34,6 @@ AFTER_RUN_SECONDS = 600.0
 """So long takes the sync after a poll at the most, whatever the database does; in its second half no part is begun."""
 
 SHOWN_PROBLEMS = 3
-
-
-class Change(msgspec.Struct, frozen=True):
-    """What a poll did to a location's file: its marks before and after, and the first stamp of what may be different.
-
-    `before` is None where there was no file.
-    """
-
-    before: FileMark | None
-    after: FileMark
-    since: datetime
-
-    def then(self, later: Change) -> Change:
-        """Return both changes as one; `later` must begin where this one ended."""
-        return Change(self.before, later.after, min(self.since, later.since))
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -192,6 +192,23 @@ class FileMark(msgspec.Struct, frozen=True):
     mtime_ns: int
 
 
+class Change(msgspec.Struct, frozen=True):
+    """What a run did to a location's file: its marks before and after, and the first stamp of what may be different.
+
+    `before` is None where there was no file.
+    """
+
+    before: FileMark | None
+    after: FileMark
+    since: dt.datetime
+
+    def then(self, later: Change) -> Change | None:
+        """Return both changes as one; None: something else has changed the file in between."""
+        if later.before != self.after:
+            return None
+        return Change(self.before, later.after, min(self.since, later.since))
+
+
 class Stored(msgspec.Struct, frozen=True):
     """What a location's file holds: the latest stamp of each sensor, and what had to be mended (None: nothing).
 
@@ -251,7 +268,8 @@ class LocationReport(msgspec.Struct, frozen=True):
     """How one location fared in a run; `warnings` tell what was odd but did not stop it.
 
     `requests_planned` is what its plan said once its sensors were known, the question for them included. `bug` is set
-    when this program itself is to blame for the error.
+    when this program itself is to blame for the error. `change` is what became of the location's file; None: nothing,
+    or something else changed it at the same time.
     """
 
     location_id: int
@@ -263,6 +281,7 @@ class LocationReport(msgspec.Struct, frozen=True):
     error: str | None = None
     warnings: tuple[str, ...] = ()
     bug: bool = False
+    change: Change | None = None
 
 
 class RunPlan(msgspec.Struct, frozen=True):
@@ -296,7 +315,8 @@ class Gauge(msgspec.Struct, frozen=True):
 class RunReport(msgspec.Struct, frozen=True):
     """One run: what was planned, what was sent, what came of it.
 
-    `slowest_response_seconds` is None when no request was answered. `error` says why the run ended early, None if it
+    `more_planned` are requests that concern no single location. `slowest_response_seconds` is None when no request was
+    answered. `error` says why the run ended early, None if it
     did not, and `hint` what to do; `needs_a_person` is set when no retry mends it.
     """
 
@@ -309,11 +329,12 @@ class RunReport(msgspec.Struct, frozen=True):
     error: str | None = None
     hint: str = ""
     needs_a_person: bool = False
+    more_planned: int = 0
 
     @property
     def requests_planned(self) -> int:
-        """Return how many requests the plans of all locations came to."""
-        return sum(location.requests_planned for location in self.locations)
+        """Return how many requests the plans of all locations came to, and what else was planned."""
+        return self.more_planned + sum(location.requests_planned for location in self.locations)
 
     @property
     def counts(self) -> Counts:

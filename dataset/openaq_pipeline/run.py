@@ -16,12 +16,23 @@ from openaq_pipeline import files
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
-from openaq_pipeline.model import Counts, Gauge, Location, LocationReport, RunPlan, RunReport, SensorState
+from openaq_pipeline.model import (
+    Counts,
+    Gauge,
+    LicenseTerms,
+    Location,
+    LocationReport,
+    RunPlan,
+    RunReport,
+    SensorState,
+)
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.openaq.answers import KEY_HINT
+from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.openaq.session import Client
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage import licenses
 from openaq_pipeline.wiring import Stop, Stores, connected, utc_now
 
 log = logging.getLogger(__name__)
@@ -64,9 +75,27 @@ def run_once(
         with suppress(OSError):
             watcher.planned(make_plan(parts, settings, order))
         reports, problem = run_all(partial(ingest, parts, order=order), settings, watcher, stop)
-        report = _finish(stores, report_of(order.now, began, client, reports, problem))
+        more = _licenses(stores, Api(client, clock).licenses, order.now) if problem is None else 0
+        report = report_of(order.now, began, client, reports, problem)
+        report = _finish(stores, msgspec.structs.replace(report, more_planned=more))
         log_report(report)
         return report
+
+
+def _licenses(stores: Stores, licenses_of: Callable[[], list[LicenseTerms]], now: datetime) -> int:
+    """Ask what licences allow if one is named that is not known yet; return how many requests were meant to be sent."""
+    asked: list[int] = []
+
+    def ask() -> list[LicenseTerms]:
+        asked.append(1)
+        return licenses_of()
+
+    try:
+        if warning := licenses.top_up(stores.settings.data_dir, stores.metadata.all(), ask, now):
+            log.warning(warning)
+    except PipelineError as error:  # the data are whole without them; the next run asks again
+        log.warning("What the licences allow could not be asked: %s", error)
+    return len(asked)
 
 
 def report_of(

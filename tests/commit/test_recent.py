@@ -74,7 +74,7 @@ def test_nothing_is_written_when_nothing_changed() -> None:
     files = MemoryRows()
     store(files, [row(1, 1.0)])
     before = files.mark(7)
-    assert store(files, [row(1, 1.0)]).mark is None
+    assert store(files, [row(1, 1.0)]).change is None
     assert files.mark(7) == before
 
 

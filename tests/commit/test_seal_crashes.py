@@ -76,7 +76,7 @@ def counting(store: LocationFiles) -> list[Measurement]:
     return sorted([*older, *store.tail(ID, EVER)], key=file_order)
 
 
-MOVE_WRITES = 2 * 5  # November, December, the year's file each, .sealed.json, the location file: in front and behind
+MOVE_WRITES = 2 * 5  # November, December, the year's file each, the seal, the location file: in front and behind
 
 
 @pytest.mark.parametrize("writes", range(MOVE_WRITES))
@@ -137,14 +137,14 @@ def test_where_the_data_end_is_known_from_the_history_when_the_file_no_longer_te
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"version":1,"sealed_to":"2026-01-01T00:00:00"}', b"\xff"])
 def test_a_damaged_seal_is_told_and_nothing_is_guessed(store: LocationFiles, body: bytes) -> None:
     seal(ID, MIDDLE, files=store, licenses=())
-    (sealed.history_folder(store.path(ID).parent, ID) / ".sealed.json").write_bytes(body)
+    (sealed.seal_path(store.path(ID).parent, ID)).write_bytes(body)
     with pytest.raises(StorageError, match="damaged") as told:
         store.tail(ID, EVER)
     assert "verify" in told.value.hint
 
 
 def test_a_seal_of_a_newer_version_is_refused(store: LocationFiles) -> None:
-    path = sealed.history_folder(store.path(ID).parent, ID) / ".sealed.json"
+    path = sealed.seal_path(store.path(ID).parent, ID)
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"version":2,"sealed_to":"2026-01-01T00:00:00Z","more":1}')
     with pytest.raises(FatalError, match="newer version"):

@@ -52,7 +52,7 @@ def test_a_first_run_stores_every_row_of_the_last_days_and_reports_it(program: P
     assert report.keys() >= REPORT_NAMES
     assert all(location.keys() >= LOCATION_NAMES for location in report["locations"])
     assert report["total_records_fetched"] == 2 * 2 * 48
-    assert report["requests"] == bench.requests.total == report["requests_planned"] == 6
+    assert report["requests"] == bench.requests.total == report["requests_planned"] == 7
     assert [location["new"] for location in report["locations"]] == [96, 96]
     rows = program.rows(ids(bench)[0])
     assert [(row["datetime"], row["sensors_id"]) for row in rows] == sorted(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -14,6 +13,7 @@ from pyarrow import parquet
 from openaq_pipeline.columns import to_table
 from openaq_pipeline.files import replacing
 from openaq_pipeline.model import Location, Measurement, Sensor, file_order
+from openaq_pipeline.storage import sealed
 from tests.measurements import measurement
 from tests.storage.rows import as_file
 
@@ -64,10 +64,7 @@ def write_history(folder: Path, location_id: int, past: Iterable[Measurement], e
 
 def seal(folder: Path, location_id: int, end: datetime) -> None:
     """Say where a location's history ends."""
-    place = folder / "history" / f"location_id={location_id}"
-    place.mkdir(parents=True, exist_ok=True)
-    with replacing(place / ".sealed.json") as file:
-        file.write(json.dumps({"version": 1, "sealed_to": end.isoformat().replace("+00:00", "Z")}).encode())
+    sealed.seal(folder, location_id, end)
 
 
 def location(location_id: int, name: str | None = "Somewhere", sensors: Sequence[int] = (71, 72)) -> Location:

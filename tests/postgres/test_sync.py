@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from openaq_pipeline import mirror
 from openaq_pipeline.columns import to_table
-from openaq_pipeline.mirror import Change, after_run, sync_all
-from openaq_pipeline.model import FileMark, Measurement, file_order
+from openaq_pipeline.mirror import after_run, sync_all
+from openaq_pipeline.model import Change, FileMark, Measurement, file_order
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.postgres import files, sink
 from openaq_pipeline.storage.postgres.text import Block, block_of_batch, blocks_of_rows
@@ -121,7 +121,7 @@ def test_what_lies_on_the_wrong_side_of_the_seal_is_never_sent(copy: Copy) -> No
 
 def test_history_without_a_seal_counts_for_nothing(copy: Copy) -> None:
     write_history(copy.folder, 7, rows(END - timedelta(hours=5), 5, value=900.0), END)
-    (copy.folder / "history/location_id=7/.sealed.json").unlink()
+    (copy.folder / ".sealed/location_7.json").unlink()
     write_live(copy.folder, 7, LIVE)
     copy.sync()
     assert copy.rows() == by_key(LIVE)
@@ -216,6 +216,7 @@ def test_what_somebody_else_changed_meanwhile_is_sent_as_well(filled: Copy, monk
 def test_two_changes_of_a_poll_are_one(filled: Copy) -> None:
     more, most = [*LIVE, *rows(END + timedelta(hours=30), 2)], [*LIVE, *rows(END + timedelta(hours=30), 4)]
     change = changed(filled, more, END + timedelta(hours=25)).then(changed(filled, most, END + timedelta(hours=32)))
+    assert change is not None
     assert change.since == END + timedelta(hours=25)
     assert after_run(filled.settings, {7: change}) is None
     assert filled.rows() == by_key(PAST, most)
@@ -262,8 +263,8 @@ def test_a_damaged_live_file_is_named_and_nothing_of_it_is_sent(copy: Copy, cut:
 def test_a_damaged_seal_is_named_and_stops_no_other_location(copy: Copy) -> None:
     write_history(copy.folder, 7, PAST, END)
     write_live(copy.folder, 8, others := rows(END, 3, location_id=8, sensors=[81]))
-    (copy.folder / "history/location_id=7/.sealed.json").write_text("{")
-    assert ".sealed.json" in copy.sync().problems[0]
+    (copy.folder / ".sealed/location_7.json").write_text("{")
+    assert ".sealed" in copy.sync().problems[0]
     assert copy.rows() == by_key(others)
 
 

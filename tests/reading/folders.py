@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 from openaq_pipeline import columns
 from openaq_pipeline.files import replacing
 from openaq_pipeline.model import License, LicenseTerms, Location, Measurement, Sensor, file_order
-from openaq_pipeline.storage.sealed import history_folder
+from openaq_pipeline.storage.sealed import history_folder, seal
 from tests.measurements import measurement
 
 SEEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -57,7 +56,7 @@ def write_live(folder: Path, location_id: int, rows: Sequence[Measurement]) -> N
 def write_history(folder: Path, location_id: int, rows: Sequence[Measurement]) -> None:
     """Write a file for each year; rows of other files stay."""
     for year, found in groupby(sorted(rows, key=file_order), key=lambda row: row.datetime.year):
-        place = history_folder(folder, location_id) / f"year={year}"
+        place = history_folder(folder, location_id) / f"year={year:04}"
         place.mkdir(parents=True, exist_ok=True)
         table = columns.to_table(sorted(found, key=lambda row: row.key))
         with replacing(place / "measurements.parquet") as file:
@@ -65,9 +64,7 @@ def write_history(folder: Path, location_id: int, rows: Sequence[Measurement]) -
 
 
 def write_sealed(folder: Path, location_id: int, to: datetime) -> None:
-    history_folder(folder, location_id).mkdir(parents=True, exist_ok=True)
-    with replacing(history_folder(folder, location_id) / ".sealed.json") as file:
-        file.write(json.dumps({"version": 1, "sealed_to": to.isoformat().replace("+00:00", "Z")}).encode())
+    seal(folder, location_id, to)
 
 
 def store(folder: Path, location_id: int, rows: Sequence[Measurement], sealed: datetime | None) -> list[Measurement]:

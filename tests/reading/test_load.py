@@ -19,7 +19,7 @@ import openaq_pipeline
 from openaq_pipeline import columns, load
 from openaq_pipeline.errors import ConfigError, FatalError, PipelineError, StorageError
 from openaq_pipeline.model import Measurement
-from openaq_pipeline.storage.sealed import history_folder
+from openaq_pipeline.storage.sealed import history_folder, seal_path
 from tests.conftest import ROOT
 from tests.measurements import measurement
 from tests.reading.folders import (
@@ -248,7 +248,7 @@ def test_a_damaged_history_file_is_named(folder: Path, rows: list[Measurement]) 
 
 def test_a_damaged_or_newer_boundary_is_no_guess(folder: Path, rows: list[Measurement]) -> None:
     assert rows
-    path = history_folder(folder, 5) / ".sealed.json"
+    path = seal_path(folder, 5)
     for body, error in ((b"{", StorageError), (b'{"version": 2, "sealed_to": "2025-01-01T00:00:00Z"}', FatalError)):
         path.write_bytes(body)
         with pytest.raises(error, match=r"sealed\.json"):

@@ -21,6 +21,7 @@ from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.ingest import Order
+from openaq_pipeline.mirror import after_run
 from openaq_pipeline.model import RunPlan, RunReport, Window
 from openaq_pipeline.monitoring.log import set_up
 from openaq_pipeline.monitoring.metrics import metrics_of
@@ -53,6 +54,7 @@ def main(namespace: argparse.Namespace) -> int:
             report = backfill(settings, span, source=source, watcher=watcher, stop=stop)
         else:
             report = run_once(settings, reset=namespace.reset_state, watcher=watcher, stop=stop)
+    after_run(settings, {place.location_id: place.change for place in report.locations if place.change})
     if span is None:
         after_poll(settings, report, utc_now())
     if namespace.json:

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openaq_pipeline.columns import HISTORY, to_rows, to_table
-from openaq_pipeline.commit.recent import BEGINNING, Committed, before
+from openaq_pipeline.commit.recent import BEGINNING, Committed, before, replace
 from openaq_pipeline.incremental import columns
 from openaq_pipeline.incremental.columns import IDENTICAL, NEW, NOT_READ, REVISED, MergedColumns
-from openaq_pipeline.model import Counts, FileMark, License, Measurement, file_order
+from openaq_pipeline.model import Change, Counts, License, Measurement, file_order
 from openaq_pipeline.ports import RowStore
 from openaq_pipeline.quality.bulk import issues
 from openaq_pipeline.quality.rules import Judge
@@ -38,8 +38,8 @@ def commit_across(
     work = _Across(location_id, files, licenses)
     merged = columns.merge(work.load(before(first, 2 * judge.context), _behind(last, 2 * judge.context)), rows)
     table, odd = _judged(merged, judge, before(first, judge.context), _behind(last, judge.context))
-    mark = work.store(table, merged.touched | odd)
-    return Committed(_counts(merged, table), mark)
+    change = work.store(table, merged.touched | odd)
+    return Committed(_counts(merged, table), change)
 
 
 class _Across:
@@ -63,7 +63,7 @@ class _Across:
         self._recent = self._files.tail(self._id, max(start, self._sealed_to))
         return pa.concat_tables([old, to_table(self._recent)])
 
-    def store(self, table: pa.Table, changed: Marks) -> FileMark | None:
+    def store(self, table: pa.Table, changed: Marks) -> Change | None:
         """Put the rows of the span in the place of those loaded, wherever one of them has changed."""
         stamps = _stamps(table)
         old = stamps < np.datetime64(self._sealed_to.replace(tzinfo=None), "us")
@@ -73,7 +73,7 @@ class _Across:
         if not np.any(changed & ~old):
             return None
         recent = sorted(to_rows(self._id, table.filter(pa.array(~old))), key=file_order)
-        return self._files.replace_tail(self._id, max(self._start, self._sealed_to), recent)
+        return replace(self._id, max(self._start, self._sealed_to), recent, self._files)
 
     def _write(self, year: int, rows: pa.Table) -> None:
         """Put rows in the place of those of the span in a year's file."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from openaq_pipeline.incremental.merge import Merged, merge
-from openaq_pipeline.model import Counts, FileMark, Key, Measurement, Reject
+from openaq_pipeline.model import Change, Counts, Key, Measurement, Reject
 from openaq_pipeline.ports import RowStore
 from openaq_pipeline.quality.rules import Judge
 
@@ -17,10 +17,10 @@ BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What a commit did: rows by sensor and by what became of them, and the file's mark (None: it is as it was)."""
+    """What a commit did: rows by sensor and by what became of them, and to the location's file (None: nothing)."""
 
     counts: Mapping[int, Counts]
-    mark: FileMark | None
+    change: Change | None
 
 
 def commit_recent(location_id: int, rows: list[Measurement], *, files: RowStore, judge: Judge) -> Committed:
@@ -31,8 +31,14 @@ def commit_recent(location_id: int, rows: list[Measurement], *, files: RowStore,
     stored = files.tail(location_id, since)
     merged = merge(stored, rows)
     after = _judged(merged, judge, before(first, judge.context))
-    mark = files.replace_tail(location_id, since, after) if after != stored else None
-    return Committed(_counts(merged, after, by_sensor(rows)), mark)
+    change = replace(location_id, since, after, files) if after != stored else None
+    return Committed(_counts(merged, after, by_sensor(rows)), change)
+
+
+def replace(location_id: int, since: datetime, rows: list[Measurement], files: RowStore) -> Change:
+    """Put rows in the place of all from `since` on in a location's file, and return what that did to it."""
+    mark = files.mark(location_id)
+    return Change(mark, files.replace_tail(location_id, since, rows), since)
 
 
 def before(moment: datetime, span: timedelta) -> datetime:

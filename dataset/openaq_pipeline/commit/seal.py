@@ -1,7 +1,7 @@
 """Moving whole months from a location's file into its history, in the order that a crash at any point survives.
 
 1. The rows are written into the history, where they do not count yet.
-2. `.sealed.json` is replaced: from now on they count there, and not in the file any more.
+2. The seal is replaced: from now on they count there, and not in the file any more.
 3. The file is written without them.
 
 See docs/decisions/0013-history-layout.md.
@@ -10,16 +10,19 @@ See docs/decisions/0013-history-layout.md.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from openaq_pipeline.model import FileMark, License, Measurement
+from openaq_pipeline.model import Change, License, Measurement
 from openaq_pipeline.ports import RowStore
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""From when on the rows of a file may be different after a move: those that stay are as they were."""
 
-def seal(location_id: int, to: datetime, *, files: RowStore, licenses: Iterable[License] | None) -> FileMark | None:
+
+def seal(location_id: int, to: datetime, *, files: RowStore, licenses: Iterable[License] | None) -> Change | None:
     """Move the rows from before `to`, the start of a month, into the history; wants the location's lock held.
 
-    Returns the new mark of the location's file; None: there was nothing to move, and no history is begun for it.
+    Returns what that did to the location's file; None: there was nothing to move, and no history is begun for it.
     """
     oldest = files.oldest(location_id)
     if oldest is None or oldest >= to:
@@ -29,10 +32,10 @@ def seal(location_id: int, to: datetime, *, files: RowStore, licenses: Iterable[
 
 def open_history(
     location_id: int, to: datetime, *, files: RowStore, licenses: Iterable[License] | None
-) -> FileMark | None:
+) -> Change | None:
     """Let the history reach to `to` at least, also where no row is older yet; wants the location's lock held.
 
-    Returns the new mark of the location's file; None: there is no file, or the history reached that far already.
+    Returns what that did to the location's file; None: there is none, or the history reached that far already.
     """
     sealed_to = files.sealed_to(location_id)
     oldest = files.oldest(location_id)
@@ -43,7 +46,9 @@ def open_history(
         location_id, oldest if sealed_to is None or oldest is None else max(oldest, sealed_to), end, files
     ):
         _archive(location_id, rows, files, licenses)
-    return files.seal(location_id, end)
+    before = files.mark(location_id)
+    after = files.seal(location_id, end)
+    return None if after is None else Change(before, after, NEVER)
 
 
 def _months(location_id: int, start: datetime | None, end: datetime, files: RowStore) -> Iterator[list[Measurement]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from openaq_pipeline import config as configuration
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.files import storage_error
-from openaq_pipeline.storage.sealed import history_folder
+from openaq_pipeline.storage.sealed import history_folder, seal_path
 
 LOCATION_FILE = re.compile(r"location_([1-9][0-9]*)\.json", re.ASCII)
 LOCATION_FOLDER = re.compile(r"location_id=([1-9][0-9]*)", re.ASCII)
@@ -55,7 +55,7 @@ def live_locations(folder: Path) -> list[int]:
 def sealed_locations(folder: Path) -> list[int]:
     """Return the locations whose history counts, in the order of their ids."""
     ids = [int(found[1]) for name in _names(folder / "history") if (found := LOCATION_FOLDER.fullmatch(name))]
-    return sorted(each for each in ids if (history_folder(folder, each) / ".sealed.json").exists())
+    return sorted(each for each in ids if seal_path(folder, each).exists())
 
 
 def years(folder: Path, location_id: int) -> list[int]:

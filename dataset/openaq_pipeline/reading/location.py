@@ -43,7 +43,7 @@ class Selection(msgspec.Struct, frozen=True):
 def read(folder: Path, location_id: int, wanted: Selection) -> pa.Table:
     """Return the wanted rows of a location, each once, sorted by (datetime, sensors_id); schema `MEASUREMENTS`.
 
-    No lock is held. A move writes the history, then `.sealed.json`, then the shortened location file; so the file is
+    No lock is held. A move writes the history, then the seal, then the shortened location file; so the file is
     read first, under a boundary that stood before and after it, and the history last, where every row before that
     boundary is and stays. Opens only the years of the window. Raises `StorageError` for a file that can't be read.
     """

@@ -1,4 +1,4 @@
-"""`history/location_id={id}/.backfill.json`: how far a backfill has come, so that the next one goes on from there.
+"""`.backfill/location_{id}.json`: how far a backfill has come, so that the next one goes on from there.
 
 Of the API: up to where each sensor's range was read and stored, until the whole backfill is done. Of the archive:
 which files are stored, by size and time of change, for good. Written after the rows, so it never says too much; lost,
@@ -15,7 +15,6 @@ import msgspec
 
 from openaq_pipeline.files import make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, ArchiveStamp, Window
-from openaq_pipeline.storage.sealed import history_folder
 
 VERSION = 1
 
@@ -67,7 +66,7 @@ class Progress:
             self._save(location_id, document)
 
     def _path(self, location_id: int) -> Path:
-        return history_folder(self._folder, location_id) / ".backfill.json"
+        return self._folder / ".backfill" / f"location_{int(location_id)}.json"
 
     def _load(self, location_id: int) -> _Document:
         """Return what is remembered; nothing where it can't be read, because it only saves work."""

@@ -1,8 +1,9 @@
-"""`history/location_id={id}/.sealed.json`: up to where a location's rows are in its history.
+"""`.sealed/location_{id}.json`: up to where a location's rows are in its history.
 
 A row with a stamp before `sealed_to` counts only where it stands in the history, any other only where it stands in
 `location_{id}.json`. Replacing this little file is therefore what moves rows, all at once; whatever an interrupted move
-leaves behind on the wrong side is ignored by every reader. See docs/decisions/0013-history-layout.md.
+leaves behind on the wrong side is ignored by every reader. It is no part of `history/`, because some readers of Parquet
+folders refuse what is not Parquet. See docs/decisions/0013-history-layout.md.
 """
 
 from __future__ import annotations
@@ -30,13 +31,18 @@ def history_folder(folder: Path, location_id: int) -> Path:
     return folder / "history" / f"location_id={int(location_id)}"
 
 
+def seal_path(folder: Path, location_id: int) -> Path:
+    """Return where is written how far a location's history reaches."""
+    return folder / ".sealed" / f"location_{int(location_id)}.json"
+
+
 def sealed_to(folder: Path, location_id: int) -> datetime | None:
     """Return the first moment whose rows are not in a location's history; None: it has none, all is in its file.
 
     Raises `StorageError` for a damaged file: without it nobody knows which of two places counts. Raises `FatalError`
     if a newer version of this program wrote it.
     """
-    path = history_folder(folder, location_id) / ".sealed.json"
+    path = seal_path(folder, location_id)
     try:
         found = msgspec.json.decode(path.read_bytes(), type=_Sealed)
     except FileNotFoundError:
@@ -55,10 +61,10 @@ def sealed_to(folder: Path, location_id: int) -> datetime | None:
 
 def seal(folder: Path, location_id: int, to: datetime) -> None:
     """Let the rows before `to` count where they stand in the history; wants the location's lock, and those durable."""
-    place = history_folder(folder, location_id)
+    path = seal_path(folder, location_id)
     try:
-        make_durably(place)
+        make_durably(path.parent)
     except OSError as error:
-        raise storage_error(error, place) from error
-    with replacing(place / ".sealed.json") as file:
+        raise storage_error(error, path.parent) from error
+    with replacing(path) as file:
         file.write(msgspec.json.encode(_Sealed(VERSION, to)) + b"\n")

@@ -41,7 +41,7 @@ def location_ids(folder: Path) -> list[int]:
 def stale_parts(folder: Path, location_id: int, marks: Mapping[tuple[int, str], Mark]) -> list[str]:
     """Return the parts of a location of which the database does not hold all that counts, the live file first.
 
-    Raises `StorageError` where nobody knows which rows count, because `.sealed.json` is damaged.
+    Raises `StorageError` where nobody knows which rows count, because the seal is damaged.
     """
     end = sealed.sealed_to(folder, location_id)
     found = [(LIVE, mark)] if (mark := mark_of(LocationFiles(folder).path(location_id))) else []
