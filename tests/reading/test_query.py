@@ -20,7 +20,7 @@ from openaq_pipeline.monitoring.metrics import RunMetrics, metrics_of
 from openaq_pipeline.reading.query import connected, look, run
 from openaq_pipeline.storage.sealed import history_folder
 from openaq_pipeline.storage.state import StateFile
-from tests.reading.folders import CC_BY, at, describe, location, series, store, write_live
+from tests.reading.folders import CC_BY, at, describe, location, series, store, write_history, write_live, write_sealed
 
 DAILY = "SELECT sensors_id, date_trunc('day', datetime) AS day, avg(value) AS mean FROM measurements GROUP BY ALL"
 
@@ -59,6 +59,17 @@ def test_a_query_sees_what_load_gives(folder: Path, rows: list[Measurement]) -> 
     assert found.to_pylist() == load(data_dir=folder).to_pylist()
     assert found.column_names == load(data_dir=folder).column_names
     assert found.num_rows == len(rows)
+
+
+def test_what_an_interrupted_move_left_on_the_wrong_side_does_not_count(folder: Path) -> None:
+    found = series(5, at("2025-01-01"), 24 * 60)
+    write_history(folder, 5, found)
+    write_sealed(folder, 5, at("2025-02-01"))
+    write_live(folder, 5, found)
+    write_history(folder, 7, series(7, at("2025-01-01"), 24))
+    assert one(folder, "count(*)") == len(found)
+    write_live(folder, 9, series(9, at("2024-01-01"), 1))  # from now on no bound is common to all location files
+    assert one(folder, "count(*)") == len(found) + 2
 
 
 @pytest.mark.parametrize("sealed", [None, at("2025-02-01"), at("2025-03-01")])
