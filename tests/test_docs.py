@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import duckdb
 import msgspec
 import pandas as pd
 import pytest
@@ -113,13 +113,18 @@ def test_the_ways_of_reading_the_files_work_as_shown(
     simulator = simulate(named.demo())
     program.configure(simulator.base_url, [3459, 5506835], initial_days=5)
     assert program.load().code == 0
-    monkeypatch.chdir(program.folder)
+    monkeypatch.setenv("DATA_DIR", str(program.data))
     exec(block("python"), {})  # noqa: S102 - it is our own README
     means = capsys.readouterr().out
-    assert re.search(r"\d{4}-\d\d-\d\d 00:00:00\+00:00 +\d+\.\d", means)
-    found = duckdb.sql(block("sql"))
-    assert found is not None
-    table = found.df()
+    assert re.search(r"\d{4}-\d\d-\d\d 00:00:00\+05:45 +\d+\.\d", means)
+    asked = subprocess.run(
+        [sys.executable, "-m", "openaq_pipeline", "query", block("sql"), "--format", "csv"],
+        cwd=ROOT / "dataset",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    table = pd.read_csv(io.StringIO(asked.stdout), parse_dates=["day"])
     assert set(table.columns) == {"location_id", "parameter", "units", "day", "mean", "rows"}
     assert set(table.location_id) == {3459, 5506835}
     assert pd.api.types.is_datetime64_any_dtype(table.day)

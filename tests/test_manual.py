@@ -23,6 +23,7 @@ from openaq_pipeline.model import (
     FileMark,
     Health,
     License,
+    LicenseTerms,
     Location,
     LocationHealth,
     LocationState,
@@ -109,10 +110,15 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 def test_every_command_has_its_chapter_and_no_other_is_described() -> None:
     assert re.findall(r"^### `([a-z-]+)`$", MANUAL, re.MULTILINE) == [
         "run",
+        "backfill",
         "schedule",
         "validate",
         "monitor",
         "preflight",
+        "query",
+        "export",
+        "sync-postgres",
+        "verify",
         "deliver",
         "first-run",
         "simulator",
@@ -165,7 +171,7 @@ def test_every_module_and_script_named_exists(script: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`([a-z_]+/[a-z_/]*(?:\.py)?)`", MANUAL))))
 def test_every_folder_and_module_named_exists(path: str) -> None:
-    written = {"demo-data/", "rejects/"}
+    written = {"demo-data/", "rejects/", "history/", "records/"}
     assert path in written or (ROOT / path).exists() or (PACKAGE / path).exists()
 
 
@@ -204,7 +210,7 @@ def test_every_setting_that_is_a_secret_is_called_one_with_its_variable() -> Non
 
 def test_every_variable_that_is_read_stands_there_and_no_other() -> None:
     shown = set(names(rows(section("Environment"), "variable")))
-    assert shown - {"DATABASE_URL"} == {*config.ENVIRONMENT_KEYS, "PIPELINE_CONFIG", "ENVIRONMENT"}
+    assert shown == {*config.ENVIRONMENT_KEYS, "PIPELINE_CONFIG", "ENVIRONMENT"}
     for name in re.findall(r"`([A-Z][A-Z_]+)`", section("Environment").split("From the real environment alone")[1]):
         assert name in SOURCE or name in {"HTTPS_PROXY", "NO_PROXY"}, name
     assert "`XDG_STATE_HOME`" in section("Environment")
@@ -254,6 +260,9 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         "rejects/location_{id}.jsonl": ".jsonl",
         "pipeline.log.1": "BACKUPS",
         "pipeline.log.5": "BACKUPS = 5",
+        "history/location_id={id}/year={year}/measurements.parquet": '"measurements.parquet"',
+        ".sealed/location_{id}.json": '".sealed"',
+        ".backfill/location_{id}.json": '".backfill"',
         ".location_{id}.loss": ".loss",
         "*.damaged-{time}": ".damaged-",
         ".*.tmp": ".tmp",
@@ -289,6 +298,7 @@ def test_the_fields_of_a_row_stand_in_their_order() -> None:
             (LocationState, SensorState, FileMark),
             {"version", "consecutive_failures", "locations"},
         ),
+        ("`licenses.json`", (LicenseTerms,), set()),
         ("`rejects/`", (Reject,), set()),
         ("`.alerts.json`", (Book,), set()),
     ],

@@ -6,7 +6,7 @@ The unit of work is the sensor, because OpenAQ gives one series per sensor; the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -90,6 +90,19 @@ class Parts(msgspec.Struct, frozen=True):
             return window
         return self.progress.rest(location_id, sensors_id, window)
 
+    def requests(self, order: Order, location: Location, known: Mapping[int, SensorState]) -> int:
+        """Return how many requests a location's sensors will cost if they report hourly."""
+        windows = self.windows(order, location, known)
+        if order.span is not None:
+            windows = [plan.reported(each, location.datetime_first, location.datetime_last) for each in windows]
+        return plan.requests_for(windows)
+
+    def windows(self, order: Order, location: Location, known: Mapping[int, SensorState]) -> list[Window]:
+        """Return what is to be asked of a location's sensors, those left out of which nothing is."""
+        states = ((sensor.id, known.get(sensor.id, SensorState())) for sensor in location.sensors)
+        found = (self.window(order, location.id, sensors_id, state) for sensors_id, state in states)
+        return [window for window in found if window is not None]
+
 
 class Order(msgspec.Struct, frozen=True):
     """What a run is to do, the same for every location.
@@ -159,7 +172,7 @@ class _LocationIngest:
         self._open()
         location = self._describe()
         self._name, self._licenses = location.name, location.licenses
-        self._planned += plan.requests_for(filter(None, map(self._window, location.sensors)))
+        self._planned += self._parts.requests(self._order, location, self._sensors)
         self._make_room()
         try:
             self._read_all(location.sensors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from datetime import datetime
@@ -20,11 +20,9 @@ from openaq_pipeline.model import (
     Counts,
     Gauge,
     LicenseTerms,
-    Location,
     LocationReport,
     RunPlan,
     RunReport,
-    SensorState,
 )
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import metrics_of
@@ -194,27 +192,26 @@ def make_plan(parts: Parts, settings: Settings, order: Order, *, more_requests: 
 
     `more_requests` are added to the cost.
     """
-    known = [parts.metadata.get(location_id) for location_id in settings.locations]
-    states = [found for location in known if location for found in _states(parts, location, order)]
-    windows = [window for found in states if (window := parts.window(order, *found))]
+    known = [found for key in settings.locations if (found := parts.metadata.get(key)) is not None]
+    states = [(location, {} if order.reset else parts.state.get(location.id).sensors) for location in known]
+    windows = [window for location, state in states for window in parts.windows(order, location, state)]
     lookups = sum(not parts.metadata.is_fresh(location_id, order.now) for location_id in settings.locations)
-    requests = lookups + plan.requests_for(windows) + more_requests
-    api = settings.api
+    asked = sum(parts.requests(order, location, state) for location, state in states)
+    requests, api = lookups + asked + more_requests, settings.api
     return RunPlan(
         locations=len(settings.locations),
-        unknown_locations=known.count(None),
+        unknown_locations=len(settings.locations) - len(known),
         sensors=len(windows),
-        parked=sum(plan.is_parked(state, order.now) for *_, state in states),
+        parked=sum(_parked(location, state, order.now) for location, state in states),
         oldest=min((window.start for window in windows), default=None),
         requests=requests,
         minutes=plan.minutes_for(requests, per_minute=api.requests_per_minute, per_hour=api.requests_per_hour),
     )
 
 
-def _states(parts: Parts, location: Location, order: Order) -> Iterator[tuple[int, int, SensorState]]:
-    """Yield each sensor of a location with what is remembered of it."""
-    known = {} if order.reset else parts.state.get(location.id).sensors
-    return ((location.id, sensor.id, known.get(sensor.id, SensorState())) for sensor in location.sensors)
+def _parked(location: Location, known: Mapping[int, SensorState], now: datetime) -> int:
+    """Return how many of a location's sensors are not asked for now."""
+    return sum(plan.is_parked(known.get(sensor.id, SensorState()), now) for sensor in location.sensors)
 
 
 def run_all(

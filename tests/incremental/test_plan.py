@@ -182,3 +182,24 @@ def minutes_by_schedule(requests: int, per_minute: int, per_hour: int) -> float:
 def test_the_minutes_are_those_of_the_quickest_schedule(requests: int, per_minute: int, per_hour: int) -> None:
     told = plan.minutes_for(requests, per_minute=per_minute, per_hour=per_hour)
     assert told == minutes_by_schedule(requests, per_minute, per_hour)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (None, None, (0, 100)),
+        (50, None, (49, 100)),
+        (-50, 200, (0, 100)),
+        (10, 60, (9, 60)),
+        (200, 300, (100, 100)),
+        (-300, -200, (0, 0)),
+    ],
+)
+def test_what_a_window_costs_is_reckoned_where_its_location_has_rows(
+    first: int | None, last: int | None, expected: tuple[int, int]
+) -> None:
+    def moment(number: int | None) -> datetime | None:
+        return None if number is None else NOW + timedelta(hours=number)
+
+    found = plan.reported(Window(NOW, NOW + timedelta(hours=100)), moment(first), moment(last))
+    assert found == Window(NOW + timedelta(hours=expected[0]), NOW + timedelta(hours=expected[1]))

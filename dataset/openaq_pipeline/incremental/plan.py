@@ -63,6 +63,15 @@ def requests_for(windows: Iterable[Window]) -> int:
     return sum(math.ceil(max(1.0, (window.length / USUAL_INTERVAL + 1) / PAGE_ROWS)) for window in windows)
 
 
+def reported(window: Window, first: datetime | None, last: datetime | None) -> Window:
+    """Return the part of a window in which its location has rows, as far as OpenAQ's first and last stamp of it tell.
+
+    For reckoning alone: what is asked is the whole window. None: OpenAQ names no such stamp.
+    """
+    start = window.start if first is None else min(max(window.start, first - USUAL_INTERVAL), window.end)
+    return Window(start, window.end if last is None else max(start, min(window.end, last)))
+
+
 def minutes_for(requests: int, *, per_minute: int, per_hour: int) -> float:
     """Return how many minutes so many requests take at least, on an unused budget: full minutes and hours are waits."""
     if requests <= 0:
