@@ -20,9 +20,11 @@ from openaq_pipeline.model import (
     Counts,
     Gauge,
     LicenseTerms,
+    Location,
     LocationReport,
     RunPlan,
     RunReport,
+    SensorState,
 )
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import metrics_of
