@@ -73,7 +73,7 @@ def test_it_says_in_one_look_what_is_current_what_it_cost_and_when_it_goes_on(fi
     done = filled.run("monitor.py")
     assert done.code == 0, done.err
     assert done.out.startswith("OK: All 2 locations current; next run in ")
-    assert "Budget: 6 of 1,000,000 requests used in the last minute, 6 of 1,000,000 in the last hour." in done.out
+    assert "Budget: 7 of 1,000,000 requests used in the last minute, 7 of 1,000,000 in the last hour." in done.out
     assert "Next run: " in done.out
     assert done.out.count("  current ") == 2
     assert "99.5 %" in done.out
@@ -95,7 +95,7 @@ def test_the_json_is_one_object_with_everything(filled: Program) -> None:
     assert [place["status"] for place in found["health"]["locations"]] == ["current", "current"]
     due = datetime.fromisoformat(found["health"]["next_run"])
     assert abs(due - datetime.now(UTC) - timedelta(minutes=30)) < timedelta(minutes=1)
-    assert found["budget"] == {"minute": 6, "hour": 6, "per_minute": 1_000_000, "per_hour": 1_000_000}
+    assert found["budget"] == {"minute": 7, "hour": 7, "per_minute": 1_000_000, "per_hour": 1_000_000}
     assert len(found["runs"]) == 1
 
 
