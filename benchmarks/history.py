@@ -117,6 +117,8 @@ class History:
         load(configure(month, base_url=base_url, data={"initial_days": FIRST_DAYS}))
         years = self._folder / "kept"
         load(configure(years, base_url=base_url, data={"initial_days": FIRST_DAYS}))
+        if _live_bytes(month) != _live_bytes(years):
+            raise SystemExit("the location files are not of the same size with and without a history")
         root, due = self._folder / "archive", self._folder / "due"
         # As it was before the last month became older than the live window.
         back = self._now - self._before
@@ -180,6 +182,11 @@ COST = ("wall s", "CPU s", "peak MB")
 def _seals(folder: Path) -> list[str]:
     """Return up to where each location is sealed."""
     return [path.read_text() for path in sorted((folder / "data" / ".sealed").glob("*.json"))]
+
+
+def _live_bytes(folder: Path) -> int:
+    """Return how large the location files are together."""
+    return sum(path.stat().st_size for path in (folder / "data").glob("location_*.json"))
 
 
 def _table(title: str, *columns: str) -> Iterator[str]:
