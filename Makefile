@@ -27,8 +27,9 @@ format: $(VENV)/.dev  ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev  ## Print the benchmark table (benchmarks/README.md)
+bench: $(VENV)/.dev  ## Print the benchmark tables (benchmarks/README.md)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.history
 
 install: $(VENV)/.dev  ## Make .venv with everything a developer needs
 

@@ -98,11 +98,8 @@ class Stores:
 
     def archive_parts(self, archive: Archive, checkpoint: Callable[[], None]) -> ArchiveParts:
         """Return what an ingest from the archive works with; `checkpoint` raises `Stopped` if the run is to end."""
-        import pyarrow as pa  # noqa: PLC0415 - a plain poll needs none
+        from openaq_pipeline.ingest_archive import ArchiveParts  # noqa: PLC0415 - loads pyarrow
 
-        from openaq_pipeline.ingest_archive import ArchiveParts  # noqa: PLC0415
-
-        pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: 60 MB more after a backfill
         return ArchiveParts(
             archive=archive,
             progress=self.progress,

@@ -23,10 +23,9 @@ Marks = NDArray[np.bool_]
 class MergedColumns(msgspec.Struct, frozen=True):
     """The outcome of a merge: `rows` by (sensors_id, datetime), and of each row what became of it in this read.
 
-        `became` is ARCHIVE = "archive"
-    NOT_READ, NEW, REVISED or IDENTICAL. `touched` marks the rows that are not as they were stored; an
-        identical row is among them if the read told something of it that was not known. `repeated` counts by sensor the
-        rows that were read twice.
+    `became` is NOT_READ, NEW, REVISED or IDENTICAL. `touched` marks the rows that are not as they were stored; an
+    identical row is among them if the read told something of it that was not known. `repeated` counts by sensor the
+    rows that were read twice.
     """
 
     rows: pa.Table
