@@ -29,7 +29,8 @@ class Metadata:
         """Read the file; return what had to be done about it, None if nothing. What is lost is simply asked again."""
         try:
             if repair:
-                remove_temporary(self._path)
+                with hold_descriptions(self._folder):  # a backfill may be writing it
+                    remove_temporary(self._path)
             found = _decode(self._path.read_bytes())
         except FileNotFoundError:
             return None
