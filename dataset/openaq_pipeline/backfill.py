@@ -191,7 +191,6 @@ class _Backfill:
         self._readers = ThreadPoolExecutor(ARCHIVE_WORKERS, thread_name_prefix="archive")
         self._outage: str | None = None
         self.plan = run.make_plan(self._parts, settings, self._order) if self._parts else _nothing_asked(settings)
-        self._sent_before = line.client.requests_sent if line else 0
 
     def location(self, location_id: int) -> Ingested:
         """Do what is asked for one location: the API first, which knows the sensors that the archive only names."""
@@ -225,7 +224,7 @@ class _Backfill:
         tally, files_left = self._stores.tally, self._stores.tally.files_found - self._stores.tally.files_done
         if self._line is None:
             return Gauge(tally.rows, 0, files_left, 0.0)
-        left = max(0, self.plan.requests - self._line.client.requests_sent + self._sent_before)
+        left = max(0, self.plan.requests - tally.asked)
         return Gauge(tally.rows, left, files_left, _minutes_left(left, self._line, self._settings))
 
 
