@@ -82,14 +82,12 @@ class MemoryRows:
         """Return from where on rows count here; None: all do."""
         return self.sealed.get(location_id)
 
-    def seal(self, location_id: int, to: datetime) -> FileMark | None:
+    def seal(self, location_id: int, to: datetime) -> FileMark:
         """Let rows before `to` count in the history, and then drop them here."""
         self.before("rows.seal")
         self.sealed[location_id] = to
         self.after("rows.seal")
-        if location_id in self.rows:
-            return self.replace_tail(location_id, to, self.tail(location_id, to))
-        return None
+        return self.replace_tail(location_id, to, self.tail(location_id, to))
 
     def oldest(self, location_id: int) -> datetime | None:
         """Return the stamp of the first row, whether it counts or not."""

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from openaq_pipeline import files, run
-from openaq_pipeline.errors import ConfigError, FatalError, LockHeld, PipelineError, Stopped
+from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import due, plan
-from openaq_pipeline.ingest import Ingested, Order, ingest, one_change
+from openaq_pipeline.ingest import Ingested, Order, Parts, ingest, one_change
 from openaq_pipeline.model import (
     Counts,
     Gauge,
@@ -30,7 +30,7 @@ from openaq_pipeline.model import (
     SensorReport,
     Window,
 )
-from openaq_pipeline.openaq.budget import Budget, Reserve
+from openaq_pipeline.openaq.budget import Budget, BudgetUse, Reserve
 from openaq_pipeline.openaq.session import Client
 from openaq_pipeline.run import Watcher, log_report, report_of, run_all
 from openaq_pipeline.settings import Settings
@@ -99,7 +99,7 @@ def backfill(
             watcher.begins(work.gauge)
         reports, problem = run_all(work.location, settings, watcher, stop)
         report = report_of(now, began, line.client if line else None, reports, problem)
-        report = _finish(stores, report)
+        report = _finish(stores, msgspec.structs.replace(report, more_planned=work.looked_up))
     log_report(report)
     return report
 
@@ -122,7 +122,9 @@ def dry_run(settings: Settings, span: Window, *, source: Provenance = "api") -> 
     todo = [
         file
         for location_id in settings.locations
-        for file in new_files(archive.files(location_id, job.archive), stores.progress.stored_files(location_id))
+        for file in new_files(
+            archive.files(location_id, job.archive), stores.progress.stored_files(location_id), job.archive
+        )
     ]
     return msgspec.structs.replace(found, archive_files=len(todo), archive_bytes=sum(file.size_bytes for file in todo))
 
@@ -139,12 +141,12 @@ def check(settings: Settings, job: Job) -> None:
 
 
 def reserve_of(settings: Settings, stores: Stores, now: datetime) -> Reserve:
-    """Return what a backfill leaves to the polls of this folder: one request for each sensor that is polled."""
+    """Return what a backfill leaves to the polls of this folder: what one of them may ask, as often as they come."""
     api, gap = settings.api, due.gap_of(settings.schedule, now) / timedelta(hours=1)
     # Who runs it `once` has a schedule elsewhere: hourly is the usual one.
     return Reserve(
         *plan.reserve_for(
-            stores.state.sensors_polled(),
+            stores.state.requests_of_a_poll(),
             gap or 1.0,
             per_minute=api.requests_per_minute,
             per_hour=api.requests_per_hour,
@@ -182,6 +184,9 @@ class _Backfill:
         self._order = Order(now, job.api)
         self._parts = stores.parts(line.client, clock, resumed=True) if line else None
         self._archive = stores.archive_parts(_archive(settings), stop.check) if job.archive else None
+        self.looked_up = _look_up(self._parts, settings, now) if self._parts else 0
+        with suppress(PipelineError):  # what is wrong will be told when the run ends
+            stores.metadata.save()  # a start after a stop need not ask again
         # Threads of their own: memory that a thread has freed serves that thread again, and hardly any other.
         self._readers = ThreadPoolExecutor(ARCHIVE_WORKERS, thread_name_prefix="archive")
         self._outage: str | None = None
@@ -215,19 +220,47 @@ class _Backfill:
         self._readers.shutdown()
 
     def gauge(self) -> Gauge:
-        """Return how far it is."""
-        tally, left, minutes = self._stores.tally, 0, 0.0
-        if self._line is not None:
-            api, reserve, use = self._settings.api, self._line.reserve, self._line.budget.use()
-            left = max(0, self.plan.requests - self._line.client.requests_sent)
-            minutes = plan.minutes_left(
-                left,
-                used_minute=use.minute,
-                used_hour=use.hour,
-                per_minute=max(1, api.requests_per_minute - reserve.per_minute),
-                per_hour=max(1, api.requests_per_hour - reserve.per_hour),
-            )
-        return Gauge(tally.rows, left, tally.files_found - tally.files_done, minutes)
+        """Return how far it is; raises nothing."""
+        tally, files_left = self._stores.tally, self._stores.tally.files_found - self._stores.tally.files_done
+        if self._line is None:
+            return Gauge(tally.rows, 0, files_left, 0.0)
+        left = max(0, self.plan.requests - tally.asked)
+        return Gauge(tally.rows, left, files_left, _minutes_left(left, self._line, self._settings))
+
+
+def _minutes_left(requests: int, line: _Line, settings: Settings) -> float:
+    """Return how many minutes so many more requests take at least."""
+    api, reserve = settings.api, line.reserve
+    try:
+        use = line.budget.use()
+    except StorageError:  # it is closed when the run is over, and a bar is drawn once more then
+        use = BudgetUse(0, 0, api.requests_per_minute, api.requests_per_hour)
+    return plan.minutes_left(
+        requests,
+        used_minute=use.minute,
+        used_hour=use.hour,
+        per_minute=max(1, use.per_minute - reserve.per_minute),
+        per_hour=max(1, use.per_hour - reserve.per_hour),
+    )
+
+
+def _look_up(parts: Parts, settings: Settings, now: datetime) -> int:
+    """Ask for the locations whose sensors are not known, so that the plan is whole; return how many were asked for.
+
+    What can't be had now is asked for again in its turn, and told there.
+    """
+    asked = 0
+    for location_id in settings.locations:
+        if parts.metadata.is_fresh(location_id, now):
+            continue
+        try:
+            asked += 1
+            parts.metadata.put(parts.source.location(location_id))
+        except ItemMissing:
+            continue
+        except PipelineError:
+            break
+    return asked
 
 
 def _archive(settings: Settings) -> Archive:
@@ -272,16 +305,13 @@ def _sensors_together(reports: list[LocationReport]) -> tuple[SensorReport, ...]
 
 
 def _finish(stores: Stores, report: RunReport) -> RunReport:
-    """Forget the progress of what is wholly done, and keep what was learnt of the locations if no poll is at work."""
+    """Forget the progress of what is wholly done, and keep what was learnt of the locations."""
     try:
         if report.complete:
             for location in report.locations:
                 with stores.files.lock(location.location_id):
                     stores.progress.finish(location.location_id)
-        with files.hold_folder(stores.settings.data_dir):
-            stores.metadata.save()
-    except LockHeld:
-        pass  # the poller keeps them itself
+        stores.metadata.save()
     except PipelineError as error:
         return msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
     return report

@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -253,17 +253,27 @@ def _inherited(path: Path) -> int | None:
         return None
 
 
-@contextmanager
-def hold_location(folder: Path, location_id: int) -> Iterator[None]:
+def hold_location(folder: Path, location_id: int) -> AbstractContextManager[None]:
     """Hold one location's file for a read, merge and write: poller, backfill and repair may work side by side."""
+    return _hold(folder, f"location_{int(location_id)}", f"Location {location_id}")
+
+
+def hold_descriptions(folder: Path) -> AbstractContextManager[None]:
+    """Hold `locations.json` for a read, merge and write; never a location's lock inside it."""
+    return _hold(folder, "locations", "The list of locations")
+
+
+@contextmanager
+def _hold(folder: Path, name: str, what: str) -> Iterator[None]:
+    """Hold one of the short locks, which is let go with the process at the latest."""
     locks = folder / ".locks"
-    lock = FileLock(locks / f"location_{int(location_id)}.lock", timeout=LOCATION_LOCK_SECONDS)
+    lock = FileLock(locks / f"{name}.lock", timeout=LOCATION_LOCK_SECONDS)
     try:
         locks.mkdir(exist_ok=True)
         lock.acquire()
     except Timeout:
         raise RetriableError(
-            f"Location {location_id} was locked by another process for {LOCATION_LOCK_SECONDS:g} s",
+            f"{what} was locked by another process for {LOCATION_LOCK_SECONDS:g} s",
             hint="Look for a backfill or repair that hangs; the next run tries again.",
         ) from None
     except OSError as error:

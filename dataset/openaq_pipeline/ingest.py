@@ -40,7 +40,7 @@ from openaq_pipeline.model import (
     SensorState,
     Window,
 )
-from openaq_pipeline.openaq.series import walk
+from openaq_pipeline.openaq.series import Step, walk
 from openaq_pipeline.ports import MetadataStore, ProgressStore, RejectStore, RowStore, Source, StateStore
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
@@ -59,12 +59,13 @@ class Tally:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self.rows = self.files_found = self.files_done = 0
+        self.rows = self.asked = self.files_found = self.files_done = 0
 
-    def add(self, *, rows: int = 0, files_found: int = 0, files_done: int = 0) -> None:
-        """Count new rows, and files of the archive that are to be stored and that are."""
+    def add(self, *, rows: int = 0, asked: int = 0, files_found: int = 0, files_done: int = 0) -> None:
+        """Count new rows, requests of the plan that are behind us, and files of the archive to be stored and stored."""
         with self._guard:
             self.rows += rows
+            self.asked += asked
             self.files_found += files_found
             self.files_done += files_done
 
@@ -204,6 +205,7 @@ class _LocationIngest:
         if known is not None and metadata.is_fresh(self._id, self._order.now):
             return known
         self._planned += 1
+        self._parts.tally.add(asked=1)
         try:
             location = self._parts.source.location(self._id)
         except RetriableError as error:
@@ -280,16 +282,26 @@ class _LocationIngest:
         self._note(sensor, "ok")
 
     def _walk(self, sensor: Sensor, window: Window) -> None:
-        for step in walk(self._parts.source, self._id, sensor.id, window):
-            rows, rejects = self._parts.required.split(step.page.rows)
-            self._rows += rows
-            self._rejects += step.page.rejects + rejects
-            self._complete[sensor.id] = step.complete_to
-            firm = [row.datetime for row in rows if row.datetime <= step.complete_to]
-            if firm:
-                self._reached[sensor.id] = max(firm)
-            if len(self._rows) >= ROWS_IN_FLIGHT:
-                self._commit()
+        planned = plan.requests_for([window])
+        try:
+            for step in walk(self._parts.source, self._id, sensor.id, window):
+                self._parts.tally.add(asked=min(1, planned))
+                planned -= min(1, planned)
+                self._take(sensor, step)
+        finally:
+            self._parts.tally.add(asked=planned)  # a silent sensor costs one request, however long its window
+
+    def _take(self, sensor: Sensor, step: Step) -> None:
+        """Take up a page; what is in hand is committed when it becomes too much."""
+        rows, rejects = self._parts.required.split(step.page.rows)
+        self._rows += rows
+        self._rejects += step.page.rejects + rejects
+        self._complete[sensor.id] = step.complete_to
+        firm = [row.datetime for row in rows if row.datetime <= step.complete_to]
+        if firm:
+            self._reached[sensor.id] = max(firm)
+        if len(self._rows) >= ROWS_IN_FLIGHT:
+            self._commit()
 
     def _fail(self, sensor: Sensor, error: PipelineError) -> None:
         """Remember a failed read; what can't heal by itself parks the sensor."""

@@ -7,7 +7,7 @@ backfill that was stopped goes on with the next one. It asks the API nothing, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import msgspec
 import pyarrow as pa
@@ -80,14 +80,21 @@ def ingest_archive(parts: ArchiveParts, location_id: int, window: Window, now: d
         return Ingested(work.report(error.advice))
 
 
-def new_files(found: Iterable[ArchiveFile], stored: dict[str, ArchiveStamp]) -> list[ArchiveFile]:
-    """Return the files that are not stored yet, or have been written anew since."""
-    return [file for file in found if stored.get(file.day.isoformat()) != stamp(file)]
+def new_files(found: Iterable[ArchiveFile], stored: dict[str, ArchiveStamp], window: Window) -> list[ArchiveFile]:
+    """Return the files of which not all that the window holds is stored yet, or which were written anew since."""
+    known = ((file, stored.get(file.day.isoformat())) for file in found)
+    return [file for file, before in known if before is None or not before.holds(stamp(file, window))]
 
 
-def stamp(file: ArchiveFile) -> ArchiveStamp:
-    """Return what tells this version of a file from any other."""
-    return ArchiveStamp(file.size_bytes, file.modified_utc)
+def stamp(file: ArchiveFile, window: Window) -> ArchiveStamp:
+    """Return what tells this version of a file from any other, and which part of it is in a window.
+
+    All of it is, if the window holds its day wherever on earth the station may be.
+    """
+    midnight = datetime.combine(file.day, time(), UTC)
+    day = Window(midnight - MOST_EAST, midnight + timedelta(days=1) + MOST_WEST)
+    part = Window(max(day.start, window.start), min(day.end, window.end))
+    return ArchiveStamp(file.size_bytes, file.modified_utc, None if part == day else part)
 
 
 class _ArchiveIngest:
@@ -111,7 +118,7 @@ class _ArchiveIngest:
         if not found:
             self._warnings.append("OpenAQ's archive has no file of this location for these days")
             return
-        todo = new_files(found, self._parts.progress.stored_files(self._id))
+        todo = new_files(found, self._parts.progress.stored_files(self._id), self._window)
         self._parts.tally.add(files_found=len(todo))
         self._make_room()
         for portion in _portions(todo):
@@ -148,18 +155,12 @@ class _ArchiveIngest:
                 self._id, table, files=self._parts.rows, judge=self._parts.judge, licenses=self._licenses()
             )
             bad = {file for file, _ in found.problems}
-            whole = [file for file in files if file not in bad and self._covers(file)]
-            self._parts.progress.stored(self._id, ((file.day.isoformat(), stamp(file)) for file in whole))
+            good = ((file.day.isoformat(), stamp(file, self._window)) for file in files if file not in bad)
+            self._parts.progress.stored(self._id, good)
         self._problems += [reason for _, reason in found.problems]
         self._note(done.change)
         self._count(done, rejects, table)
         self._parts.tally.add(rows=sum(counts.new for counts in done.counts.values()), files_done=len(files))
-
-    def _covers(self, file: ArchiveFile) -> bool:
-        """Say whether the window holds the file's whole day, wherever on earth the station is."""
-        midnight = datetime.combine(file.day, time(), self._now.tzinfo)
-        start, end = midnight - MOST_EAST, midnight + timedelta(days=1) + MOST_WEST
-        return self._window.start <= start and end <= self._window.end
 
     def _checked(self, found: ArchiveRows) -> tuple[pa.Table, list[Reject]]:
         """Return the rows of the window with what is known of their sensors, and the rows that are none."""

@@ -85,10 +85,22 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class ArchiveStamp(msgspec.Struct, frozen=True, array_like=True):
-    """Size and time of change of a file of OpenAQ's archive: while they match, it is the one that was stored."""
+    """Size and time of change of a file of OpenAQ's archive: while they match, it is the one that was stored.
+
+    `part` is the span of which its rows were stored; None: all of it.
+    """
 
     size_bytes: int
     modified_utc: dt.datetime
+    part: Window | None = None
+
+    def holds(self, wanted: ArchiveStamp) -> bool:
+        """Say whether what is wanted of a file is stored, in the version that there is of it now."""
+        if (self.size_bytes, self.modified_utc) != (wanted.size_bytes, wanted.modified_utc):
+            return False
+        if self.part is None or wanted.part is None:
+            return self.part is None
+        return self.part.start <= wanted.part.start and wanted.part.end <= self.part.end
 
 
 class Sensor(msgspec.Struct, frozen=True):
@@ -289,7 +301,7 @@ class RunPlan(msgspec.Struct, frozen=True):
 
     `oldest` is where the earliest window begins, None when there is none. `minutes` is the least time that the
     requests take under the limits of the key, when no other process uses it. `archive_files` and `archive_bytes` are
-    what a backfill fetches from OpenAQ's archive, at no request.
+    what a backfill fetches from OpenAQ's archive, at no request; None: that was not looked up.
     """
 
     locations: int
@@ -299,8 +311,8 @@ class RunPlan(msgspec.Struct, frozen=True):
     oldest: dt.datetime | None
     requests: int
     minutes: float
-    archive_files: int = 0
-    archive_bytes: int = 0
+    archive_files: int | None = None
+    archive_bytes: int | None = None
 
 
 class Gauge(msgspec.Struct, frozen=True):

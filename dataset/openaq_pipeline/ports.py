@@ -49,8 +49,8 @@ class RowStore(Protocol):
     def sealed_to(self, location_id: int) -> datetime | None:
         """Return the first moment whose rows are here and not in the history; None: all are here."""
 
-    def seal(self, location_id: int, to: datetime) -> FileMark | None:
-        """Let the rows before `to`, which the history has by now, count there and not here."""
+    def seal(self, location_id: int, to: datetime) -> FileMark:
+        """Let the rows before `to`, which the history has by now, count there and not here; there is a mark then."""
 
     def oldest(self, location_id: int) -> datetime | None:
         """Return the stamp of the first row; None: there is none."""

@@ -226,17 +226,24 @@ def run_all(
     reports: dict[int, LocationReport] = {}
     problem: PipelineError | None = None
     with ThreadPoolExecutor(settings.api.max_workers, thread_name_prefix="location") as pool:
-        todo = {pool.submit(work, location_id): location_id for location_id in settings.locations}
+        todo = {pool.submit(_ending, work, stop, location_id): location_id for location_id in settings.locations}
         for future in as_completed(todo):
             done = _result(future, todo[future])
             reports[todo[future]] = done.report
             if done.ends_run is not None:
                 # Of several the first counts, but anything rather than the stop that it caused itself.
                 problem = done.ends_run if problem is None or isinstance(problem, Stopped) else problem
-                stop.set()  # the others end at their next request, with what they have stored
             with suppress(OSError):  # a terminal that is gone must not cost what the run has learnt
                 watcher.finished(done.report)
     return [reports[location_id] for location_id in settings.locations], problem
+
+
+def _ending(work: Callable[[int], Ingested], stop: Stop, location_id: int) -> Ingested:
+    """Do the work of a location; what concerns all others ends them at their next request, with what they stored."""
+    done = work(location_id)
+    if done.ends_run is not None:
+        stop.set()  # here and not where it is collected: this thread takes up the next location at once
+    return done
 
 
 def _result(future: Future[Ingested], location_id: int) -> Ingested:

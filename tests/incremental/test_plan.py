@@ -178,6 +178,56 @@ def minutes_by_schedule(requests: int, per_minute: int, per_hour: int) -> float:
     return times[-1] if times else 0.0
 
 
+# per_minute 60 and per_hour 2000, unless they are named
+@pytest.mark.parametrize(
+    ("requests", "used_minute", "used_hour", "minutes"),
+    [
+        (0, 60, 2000, 0),
+        (1, 0, 0, 0),
+        (60, 0, 0, 0),
+        (61, 0, 0, 1),
+        (1, 60, 60, 1),  # this minute is used up
+        (60, 1, 1, 1),
+        (1940, 60, 60, 33),  # the last of this hour: 60 gone, 32 full minutes and 20 more in the 33rd
+        (1941, 60, 60, 60),  # one more than this hour has
+        (1, 0, 2000, 60),  # this hour is used up
+        (61, 0, 2000, 61),
+        (2001, 0, 2000, 120),
+        (1, 0, 5000, 60),  # the limit was lowered meanwhile
+        (4000, 0, 0, 60 + 33),
+    ],
+)
+def test_the_minutes_left_know_what_of_this_minute_and_hour_is_used(
+    requests: int, used_minute: int, used_hour: int, minutes: float
+) -> None:
+    told = plan.minutes_left(requests, used_minute=used_minute, used_hour=used_hour, per_minute=60, per_hour=2000)
+    assert told == minutes
+
+
+def test_the_minutes_left_know_a_minute_that_is_narrower_than_the_hour() -> None:
+    assert plan.minutes_left(2001, used_minute=0, used_hour=0, per_minute=1, per_hour=2000) == 2000
+
+
+@given(
+    st.integers(0, 900),
+    st.integers(0, 60),
+    st.integers(0, 900),
+    st.integers(1, 60),
+    st.integers(1, 300),
+    st.integers(1, 9),
+)
+def test_the_minutes_left_are_never_fewer_than_on_an_unused_budget_and_grow_with_what_is_left(
+    requests: int, used_minute: int, used_hour: int, per_minute: int, per_hour: int, more: int
+) -> None:
+    def left(number: int) -> float:
+        return plan.minutes_left(
+            number, used_minute=used_minute, used_hour=used_hour, per_minute=per_minute, per_hour=per_hour
+        )
+
+    assert left(requests) >= plan.minutes_for(requests, per_minute=per_minute, per_hour=per_hour)
+    assert left(requests + more) >= left(requests)
+
+
 @given(st.integers(0, 500), st.integers(1, 30), st.integers(1, 300))
 def test_the_minutes_are_those_of_the_quickest_schedule(requests: int, per_minute: int, per_hour: int) -> None:
     told = plan.minutes_for(requests, per_minute=per_minute, per_hour=per_hour)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from openaq_pipeline.errors import StorageError
+from openaq_pipeline.files import hold_descriptions
 from openaq_pipeline.model import License, Location, Sensor
 from openaq_pipeline.ports import MetadataStore
 from openaq_pipeline.storage.metadata import Metadata
@@ -136,6 +138,32 @@ def test_a_save_that_failed_is_made_up_for(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     store.save()
     assert (tmp_path / "folder" / "locations.json").exists()
+
+
+def test_two_who_write_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    saved(tmp_path, location(9, name="old"))
+    poller, backfill = Metadata(tmp_path), Metadata(tmp_path)
+    for store in (poller, backfill):
+        store.load(NOW)
+    backfill.put(location(9, name="new"))
+    backfill.put(location(ID))
+    backfill.save()
+    poller.put(location(8))
+    poller.save()
+    again = Metadata(tmp_path)
+    again.load(NOW)
+    assert again.all() == poller.all() == [location(ID), location(8), location(9, name="new")]
+
+
+def test_a_start_leaves_alone_what_another_is_writing(tmp_path: Path) -> None:
+    temporary = tmp_path / ".locations.json.tmp"
+    with ThreadPoolExecutor(1) as pool:
+        with hold_descriptions(tmp_path):
+            temporary.write_bytes(b"half")
+            start = pool.submit(Metadata(tmp_path).load, NOW)
+            assert not wait([start], timeout=0.2).done
+            assert temporary.exists()
+        assert start.result() is None
 
 
 GOOD = msgspec.json.encode([location()])

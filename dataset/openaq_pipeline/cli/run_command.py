@@ -42,9 +42,9 @@ def main(namespace: argparse.Namespace) -> int:
         locations=namespace.locations,
         log_level="DEBUG" if namespace.debug else None,
     )
-    apply(settings, to_file=not namespace.dry_run)
     span = span_of(namespace.date_from, namespace.date_to, utc_now())
     source = source_of(namespace.source, span)
+    apply(settings, to_file=not namespace.dry_run)
     if namespace.dry_run:
         plan = _dry_run(settings, span, source, reset=namespace.reset_state)
         _print_json(plan) if namespace.json else print(show.plan(plan))
@@ -93,14 +93,22 @@ def span_of(
         if date_to is not None:
             raise ConfigError("--date-to needs --date-from", hint="Say where the range begins.")
         return None
-    span = Window(date_from[0], min(range_end(date_to), now) if date_to else now)
-    if span.start >= span.end:
+    start, end = date_from[0], range_end(date_to) if date_to else now
+    if start >= now:
         raise ConfigError(
-            f"The range is upside down or lies ahead: it begins {span.start:%Y-%m-%dT%H:%MZ} "
-            f"and ends {span.end:%Y-%m-%dT%H:%MZ}",
+            f"The range begins {_minute(start)}, which lies in the future: it is {_minute(now)}",
+            hint="Give an earlier --date-from.",
+        )
+    if start >= end:
+        raise ConfigError(
+            f"The range is upside down: it begins {_minute(start)} and ends {_minute(end)}",
             hint="Give an earlier --date-from or a later --date-to.",
         )
-    return span
+    return Window(start, min(end, now))
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%MZ}"
 
 
 def exit_code(report: RunReport) -> int:

@@ -18,12 +18,14 @@ def plan(found: RunPlan) -> str:
     unknown = f", {found.unknown_locations} not known yet" if found.unknown_locations else ""
     oldest = f"; the earliest window begins {found.oldest:%Y-%m-%d %H:%M} UTC" if found.oldest else ""
     lines = [f"{known}{parked}{unknown}{oldest}."]
-    if found.requests or not found.archive_files:
+    if found.requests:
         within = f"{minutes(found.minutes)} or more within the limits of the key"
         lines.append(f"About {count(found.requests, 'request')}, {within}.")
-    if found.archive_files:
-        size = f"{found.archive_bytes / 1e6:,.1f} MB"
-        lines.append(f"{count(found.archive_files, 'file')} of OpenAQ's archive, {size}, at no request.")
+    else:
+        lines.append("Nothing to ask the API.")
+    if found.archive_files is not None:
+        size = f"{(found.archive_bytes or 0) / 1e6:,.1f} MB"
+        lines.append(f"{count(found.archive_files, 'file')} of OpenAQ's archive to fetch, {size}, at no request.")
     return "\n".join(lines)
 
 

@@ -35,20 +35,22 @@ def open_history(
 ) -> Change | None:
     """Let the history reach to `to` at least, also where no row is older yet; wants the location's lock held.
 
-    Returns what that did to the location's file; None: there is none, or the history reached that far already.
+    Returns what that did to the location's file, which is made if there was none; None: it reached that far already.
     """
     sealed_to = files.sealed_to(location_id)
     oldest = files.oldest(location_id)
-    if sealed_to is not None and sealed_to >= to and (oldest is None or oldest >= sealed_to):
+    before = files.mark(location_id)
+    if before is not None and sealed_to is not None and sealed_to >= to and (oldest is None or oldest >= sealed_to):
         return None
+    if before is None:
+        # No poll has stored a row here: its first load is still to come, whatever the history will hold by then.
+        files.disclaim(location_id)
     end = to if sealed_to is None else max(to, sealed_to)
     for rows in _months(
         location_id, oldest if sealed_to is None or oldest is None else max(oldest, sealed_to), end, files
     ):
         _archive(location_id, rows, files, licenses)
-    before = files.mark(location_id)
-    after = files.seal(location_id, end)
-    return None if after is None else Change(before, after, NEVER)
+    return Change(before, files.seal(location_id, end), NEVER)
 
 
 def _months(location_id: int, start: datetime | None, end: datetime, files: RowStore) -> Iterator[list[Measurement]]:

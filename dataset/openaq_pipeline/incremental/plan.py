@@ -84,10 +84,12 @@ def minutes_left(requests: int, *, used_minute: int, used_hour: int, per_minute:
     """Return how many minutes so many more requests take at least, where some of this minute and hour are used up."""
     if requests <= 0:
         return 0.0
-    if requests <= per_hour - used_hour:
-        return minutes_for(requests + min(used_minute, per_minute), per_minute=per_minute, per_hour=per_hour)
-    rest = requests - max(0, per_hour - used_hour)
-    return 60.0 + minutes_for(rest, per_minute=per_minute, per_hour=per_hour)
+    minutes = minutes_for(requests + min(used_minute, per_minute), per_minute=per_minute, per_hour=per_hour)
+    room = max(0, per_hour - used_hour)
+    if requests <= room:
+        return minutes
+    # Where the limit of the minute is the narrower one, its waits may be longer than that for the next hour.
+    return max(minutes, 60.0 + minutes_for(requests - room, per_minute=per_minute, per_hour=per_hour))
 
 
 def reserve_for(

@@ -76,14 +76,13 @@ class LocationFiles:
         """Return the first moment whose rows are here and not in the history; None: all are here."""
         return sealed.sealed_to(self._folder, location_id)
 
-    def seal(self, location_id: int, to: datetime) -> FileMark | None:
+    def seal(self, location_id: int, to: datetime) -> FileMark:
         """Let the rows before `to`, which the history has by now, count there; take them out of the file.
 
-        Returns the new mark of the file, None where there is no file.
+        Returns the new mark of the file, which is made if there was none: by it a poll knows that nothing has changed.
         """
         sealed.seal(self._folder, location_id, to)
-        rest = self.tail(location_id, to)
-        return None if self.mark(location_id) is None else self.replace_tail(location_id, to, rest)
+        return self.replace_tail(location_id, to, self.tail(location_id, to))
 
     def oldest(self, location_id: int) -> datetime | None:
         """Return the stamp of the first row in the file, whether it counts there or not; None: there is no row.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from openaq_pipeline.files import remove_temporary, replacing, set_aside, storage_error
+from openaq_pipeline.files import hold_descriptions, remove_temporary, replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE, Location
 
 FRESH_FOR = timedelta(hours=24)
@@ -16,19 +16,21 @@ FRESH_FOR = timedelta(hours=24)
 
 
 class Metadata:
-    """The known locations, in memory and on disk; thread-safe. Only the poller writes."""
+    """The known locations, in memory and on disk; thread-safe. Poller and backfills write, each what it has asked."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._path = folder / "locations.json"
         self._guard = threading.Lock()
         self._locations: dict[int, Location] = {}
-        self._dirty = False
+        self._asked: set[int] = set()
 
     def load(self, now: datetime, *, repair: bool = True) -> str | None:
         """Read the file; return what had to be done about it, None if nothing. What is lost is simply asked again."""
         try:
             if repair:
-                remove_temporary(self._path)
+                with hold_descriptions(self._folder):  # a backfill may be writing it
+                    remove_temporary(self._path)
             found = _decode(self._path.read_bytes())
         except FileNotFoundError:
             return None
@@ -60,17 +62,31 @@ class Metadata:
         """Remember a location; `save` writes it."""
         with self._guard:
             self._locations[location.id] = location
-            self._dirty = True
+            self._asked.add(location.id)
 
     def save(self) -> None:
-        """Write the file, one location a line, if anything changed."""
+        """Write what was put since the last time to the file, one location a line; what others wrote there stays."""
         with self._guard:
-            if not self._dirty:
+            if not self._asked:
                 return
-            lines = [msgspec.json.encode(self._locations[key]) for key in sorted(self._locations)]
-            with replacing(self._path) as file:
-                file.write(b"[\n" + b",\n".join(lines) + b"\n]\n")
-            self._dirty = False
+            with hold_descriptions(self._folder):
+                asked = {key: self._locations[key] for key in self._asked}
+                self._locations |= self._written() | asked
+                lines = [msgspec.json.encode(self._locations[key]) for key in sorted(self._locations)]
+                with replacing(self._path) as file:
+                    file.write(b"[\n" + b",\n".join(lines) + b"\n]\n")
+            self._asked.clear()
+
+    def _written(self) -> dict[int, Location]:
+        """Return what is in the file now; nothing where it can't be read, because all of it can be asked again."""
+        try:
+            return {location.id: location for location in _decode(self._path.read_bytes())}
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        except UNREADABLE:
+            return {}
 
 
 def _decode(body: bytes) -> list[Location]:
