@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 from pydantic import SecretStr
 
@@ -19,6 +21,7 @@ from openaq_pipeline.run import Watcher, run_once
 from openaq_pipeline.settings import ApiSettings, DataSettings, Settings
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.clock import Clock, to_us
+from openaq_pipeline.simulator.control import NewRow
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds import named
 from openaq_pipeline.simulator.worlds.stored import StoredRow, StoredWorld
@@ -77,7 +80,7 @@ def months(time: Time) -> Iterator[Running]:
         yield simulator
 
 
-def settings_for(simulator: Running, folder: Path, **data: int) -> Settings:
+def settings_for(simulator: Running, folder: Path, **data: Any) -> Settings:
     api = ApiSettings(
         base_url=simulator.base_url,
         api_key=SecretStr("key"),
@@ -193,6 +196,56 @@ def test_a_backfill_beyond_the_live_window_moves_no_watermark_and_polls_go_on(
     assert stored(tmp_path) == shown(BEGIN - timedelta(days=30), time())
 
 
+def test_what_comes_late_or_changes_behind_the_end_of_a_silent_sensor_is_found_by_the_next_poll(
+    months: Running, time: Time, tmp_path: Path
+) -> None:
+    settings = settings_for(months, tmp_path, initial_days=15, live_days=LIVE_DAYS)
+    for _ in range(12):
+        complete(run_once(settings, clock=time))
+        time.go_on(days=12)
+    *_, read, heard = (complete(run_once(settings, clock=time)).counts for _ in range(4))
+    assert heard == read, "what is known is told as if it had been looked up"
+    assert heard.fetched == heard.identical >= 2 * 4 > heard.clean
+    silent = watermarks(tmp_path)[SILENT]
+    assert silent is not None
+    late, revised = silent - timedelta(hours=1), silent - timedelta(hours=6)
+    months.add_rows(SILENT, NewRow(late, 12.5), NewRow(revised, 99.25))
+    found = complete(run_once(settings, clock=time))
+    assert (found.counts.new, found.counts.revised) == (1, 1)
+    assert stored(tmp_path) == {
+        **shown(BEGIN - timedelta(days=15), time()),
+        (SILENT, late): 12.5,
+        (SILENT, revised): 99.25,
+    }
+    time.go_on(hours=1)
+    again = complete(run_once(settings, clock=time))
+    assert again.counts.identical == again.counts.fetched == heard.fetched + 1
+
+
+def test_what_was_read_before_does_not_count_as_stored_once_another_has_written(
+    months: Running, time: Time, tmp_path: Path
+) -> None:
+    settings = settings_for(months, tmp_path, initial_days=15, live_days=LIVE_DAYS)
+    for _ in range(12):
+        complete(run_once(settings, clock=time))
+        time.go_on(days=12)
+    for _ in range(2):
+        complete(run_once(settings, clock=time))
+    to = sealed_to(tmp_path, PLACE)
+    assert to is not None
+    silent = watermarks(tmp_path)[SILENT]
+    assert silent is not None
+    history, lost = History(tmp_path), silent - timedelta(hours=6)
+    there = history.year(PLACE, 2025)
+    gone = pc.and_(pc.equal(there.column("sensors_id"), SILENT), pc.equal(there.column("datetime"), lost))
+    history.write(PLACE, 2025, there.filter(pc.invert(gone)), None)
+    assert (SILENT, lost) not in stored(tmp_path)
+    assert complete(run_once(settings, clock=time)).counts.new == 0, "nobody has said that anything changed"
+    (tmp_path / f"location_{PLACE}.json").touch()
+    assert complete(run_once(settings, clock=time)).counts.new == 1
+    assert (SILENT, lost) in stored(tmp_path)
+
+
 # --- what a run tells while it goes on ---
 
 
@@ -262,12 +315,13 @@ def test_the_minutes_left_are_those_of_what_the_polls_leave(simulate: Simulate, 
 
 # --- what a poll costs ---
 
-DRIVER = """
-import json, resource, sys
+DRIVER = r"""
+import json, pathlib, re, sys
 from openaq_pipeline.cli import main
 code = main(["run", "--config", sys.argv[1], "--json"])
 heavy = sorted({"pyarrow", "duckdb", "numpy", "pandas", "psycopg", "rich"} & set(sys.modules))
-print(json.dumps([code, heavy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]), file=sys.stderr)
+peak = int(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+print(json.dumps([code, heavy, peak]), file=sys.stderr)
 """
 
 
@@ -299,6 +353,24 @@ def test_a_poll_that_moves_nothing_loads_nothing_heavy_and_takes_no_more_memory_
     before, after = cost_of_a_poll(plain), cost_of_a_poll(sealed)
     assert before[:2] == after[:2] == (0, [])
     assert after[2] < before[2] + 4 * 1024, "KiB"
+
+
+def test_a_poll_of_a_sensor_that_fell_silent_before_the_seal_loads_nothing_heavy(
+    program: Program, simulate: Simulate
+) -> None:
+    world = named.bench(locations=1, sensors=2, days=1)
+    now, hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), timedelta(hours=1)
+    rows = {
+        sensor.id: [
+            StoredRow(to_us(now - hours * hour), hours / 10, to_us(now - hours * hour)) for hours in range(end, 2880)
+        ]
+        for sensor, end in zip(world.stations[0].sensors, (0, 2400), strict=True)
+    }
+    simulator = simulate(StoredWorld(world.stations, rows, parameters=world.parameters, licenses=world.licenses))
+    program.configure(simulator.base_url, [PLACE], initial_days=119)
+    for _ in range(2):  # the sweep and the look-back, each read once
+        assert program.load().code == 0
+    assert cost_of_a_poll(program)[:2] == (0, [])
 
 
 def test_a_poll_of_a_location_that_has_nothing_but_a_history_loads_nothing_heavy(

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,11 +106,16 @@ def test_a_backfill_that_is_stopped_again_and_again_asks_only_what_is_left_and_e
     assert bench.requests.total == LONG_REQUESTS
     bench.requests.clear()
     draw = random.Random(3)
-    for _ in range(2):
-        cut_short(stopped, bench, signal.SIGTERM, draw.randrange(8, 12))
-        cut_short(stopped, bench, signal.SIGKILL, draw.randrange(21, 25))
+    for how in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
+        cut_short(stopped, bench, how, draw.randrange(8, 12) if how == signal.SIGTERM else draw.randrange(21, 25))
+        if how == signal.SIGTERM:
+            in_order = len(bench.requests.entries())
     last = stopped.load("--json", *LONG)
     assert last.code == 0, last.err
+    asked = Counter((entry.path, entry.query) for entry in bench.requests.entries())
+    before = {(entry.path, entry.query) for entry in bench.requests.entries()[:in_order]}
+    assert sum(asked[question] - 1 for question in before) <= 2 + 2, "what was in flight, and was so once more"
+    assert sum(count for (path, _), count in asked.items() if "/locations/" in path) == 2
     assert bench.requests.total <= LONG_REQUESTS + 2 * 1 + 2 * (PAGES_IN_FLIGHT + 1), "in order, and by force"
     assert values(stopped) == values(whole)
     assert len(values(whole)) == 2 * 4 * 24 * LONG_DAYS
@@ -417,7 +423,7 @@ def test_an_archive_that_is_not_there_fails_alone_and_the_api_goes_on(
     program: Program, bench: Running, endpoint: str, archive: dict[str, str], said: str
 ) -> None:
     program.configure(bench.base_url, ids(bench), initial_days=3)
-    configure(program, {"archive": {"endpoint": endpoint, **archive}})
+    configure(program, {"archive": {"endpoint": endpoint, **archive}, "api": {"max_workers": 1}})
     span = ["--date-from", f"{datetime.now(UTC) - timedelta(days=10):%Y-%m-%d}"]
     alone = program.load("--source", "archive", *span)
     assert alone.code in {1, 2}
