@@ -10,13 +10,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import hypothesis.strategies as st
+import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from openaq_pipeline.errors import PipelineError, RetriableError, ServerFault, Unreachable, WindowTooLarge
 from openaq_pipeline.incremental.plan import is_parked
-from openaq_pipeline.ingest import Ingested, Order, Parts, Tally, ingest
+from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
 from openaq_pipeline.model import Location, Measurement, Page, Reject, Sensor, SensorState, Window
+from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings, SeriesTests, ValidationSettings
@@ -31,6 +33,11 @@ LOOKBACK_HOURS, SWEEP_HOURS, LATEST_ARRIVAL_HOURS = 4, 6, 4
 
 sensors = st.sampled_from(SENSORS)
 values = st.one_of(st.none(), st.sampled_from([0.0, 12.5, 12.5, -999.0, 900.0]), st.floats(-50, 1500))
+
+
+def forget_echoes(states: dict[int, SensorState]) -> dict[int, SensorState]:
+    """Return the states without what only saves looking into the history."""
+    return {key: msgspec.structs.replace(state, echoes=()) for key, state in states.items()}
 
 
 class Crash(BaseException):
@@ -194,7 +201,7 @@ class IngestMachine(RuleBasedStateMachine):
         assert again.outcome == "ok"
         assert (again.counts.new, again.counts.revised) == (0, 0)
         assert self.stored() == rows
-        assert self.known() == states
+        assert forget_echoes(self.known()) == forget_echoes(states)
 
     @rule()
     def a_backup_is_made(self) -> None:

@@ -255,7 +255,9 @@ def _look_up(parts: Parts, settings: Settings, now: datetime) -> int:
             continue
         try:
             asked += 1
-            parts.metadata.put(parts.source.location(location_id))
+            found = parts.source.location(location_id)
+            # As of the start: the run's time stands still, and what was asked in its future counts as not asked.
+            parts.metadata.put(msgspec.structs.replace(found, fetched=now))
         except ItemMissing:
             continue
         except PipelineError:

@@ -5,13 +5,13 @@ The unit of work is the sensor, because OpenAQ gives one series per sensor; the 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
 from openaq_pipeline.commit import commit
+from openaq_pipeline.commit.recent import behind
 from openaq_pipeline.commit.seal import open_history, seal
 from openaq_pipeline.errors import (
     FatalError,
@@ -23,7 +23,7 @@ from openaq_pipeline.errors import (
     StorageError,
     Unreachable,
 )
-from openaq_pipeline.incremental import plan, watermark
+from openaq_pipeline.incremental import echo, plan, watermark
 from openaq_pipeline.model import (
     Change,
     Counts,
@@ -40,6 +40,7 @@ from openaq_pipeline.model import (
     SensorState,
     Window,
 )
+from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.series import Step, walk
 from openaq_pipeline.ports import MetadataStore, ProgressStore, RejectStore, RowStore, Source, StateStore
 from openaq_pipeline.quality.required import Required
@@ -52,22 +53,6 @@ ROWS_IN_FLIGHT = 20_000
 
 STUBBORN_AFTER = 3
 """So many failed reads in a row are no passing trouble, although each alone could be (504, unreadable answers)."""
-
-
-class Tally:
-    """What a run has done so far, for those who watch it; thread-safe."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self.rows = self.asked = self.files_found = self.files_done = 0
-
-    def add(self, *, rows: int = 0, asked: int = 0, files_found: int = 0, files_done: int = 0) -> None:
-        """Count new rows, requests of the plan that are behind us, and files of the archive to be stored and stored."""
-        with self._guard:
-            self.rows += rows
-            self.asked += asked
-            self.files_found += files_found
-            self.files_done += files_done
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -243,11 +228,8 @@ class _LocationIngest:
             return
         self._note_change(change)
 
-    def _state_of(self, sensor: Sensor) -> SensorState:
-        return self._sensors.get(sensor.id, SensorState())
-
     def _window(self, sensor: Sensor) -> Window | None:
-        return self._parts.window(self._order, self._id, sensor.id, self._state_of(sensor))
+        return self._parts.window(self._order, self._id, sensor.id, self._known(sensor.id))
 
     def _read_all(self, sensors: Iterable[Sensor]) -> None:
         """Read the sensors one by one; without a network the rest is not even tried."""
@@ -265,7 +247,7 @@ class _LocationIngest:
 
     def _read(self, sensor: Sensor) -> None:
         """Read one sensor's window; its rows are committed with the location's."""
-        before, window = self._state_of(sensor), self._window(sensor)
+        before, window = self._known(sensor.id), self._window(sensor)
         if window is None:
             parked = self._order.span is None and plan.is_parked(before, self._order.now)
             self._note(sensor, "parked" if parked else "ok", before.last_error)
@@ -277,7 +259,7 @@ class _LocationIngest:
             self._fail(sensor, error)
             raise
         if self._order.span is None:
-            after = watermark.succeeded(self._state_of(sensor), self._order.now, swept=swept)
+            after = watermark.succeeded(self._known(sensor.id), self._order.now, swept=swept)
             self._sensors[sensor.id] = after
         self._note(sensor, "ok")
 
@@ -307,7 +289,7 @@ class _LocationIngest:
         """Remember a failed read; what can't heal by itself parks the sensor."""
         if self._order.span is None:
             park, counts = not isinstance(error, RetriableError), not isinstance(error, Unreachable)
-            state = watermark.failed(self._state_of(sensor), str(error), self._order.now, park=park, counts=counts)
+            state = watermark.failed(self._known(sensor.id), str(error), self._order.now, park=park, counts=counts)
             self._sensors[sensor.id] = state
         self._note(sensor, "failed", str(error))
 
@@ -316,7 +298,7 @@ class _LocationIngest:
         if not any(report.outcome == "ok" for report in self._reports):
             return  # then it may be OpenAQ itself that is ill
         for report in self._reports:
-            state = self._sensors.get(report.sensors_id, SensorState())
+            state = self._known(report.sensors_id)
             if report.outcome == "failed" and state.failures >= STUBBORN_AFTER:
                 self._sensors[report.sensors_id] = watermark.parked(state, self._order.now)
 
@@ -331,9 +313,11 @@ class _LocationIngest:
             if self._rows and not parts.state.get(self._id).sensors and parts.rows.mark(self._id) is None:
                 # The first rows of a location: until a state is on disk, nobody may take them for a finished load.
                 parts.rows.disclaim(self._id)
+            silent = self._silent()
+            echoes = {key: found for key, rows in silent.items() if (found := echo.heard(self._known(key), rows))}
             done = commit(
                 self._id,
-                self._rows,
+                [row for row in self._rows if row.sensors_id not in echoes],
                 self._rejects,
                 files=parts.rows,
                 rejected=parts.rejects,
@@ -343,15 +327,25 @@ class _LocationIngest:
             if parts.progress is not None and self._order.span is not None and self._complete:
                 parts.progress.reached(self._id, self._order.span, self._complete)
         parts.tally.add(rows=sum(counts.new for counts in done.counts.values()))
-        for sensors_id, counts in done.counts.items():
+        for sensors_id, counts in [*done.counts.items(), *echoes.items()]:
             self._counts[sensors_id] = self._counts.get(sensors_id, Counts()) + counts
+        for sensors_id in silent.keys() - echoes.keys():
+            clean = done.counts[sensors_id].clean
+            self._sensors[sensors_id] = echo.remembered(self._known(sensors_id), silent[sensors_id], clean)
         if self._order.span is None:
             for sensors_id, reached in self._reached.items():
-                state = self._sensors.get(sensors_id, SensorState())
-                self._sensors[sensors_id] = watermark.advance(state, reached, self._order.now)
+                self._sensors[sensors_id] = watermark.advance(self._known(sensors_id), reached, self._order.now)
         self._rows, self._rejects, self._reached, self._complete = [], [], {}, {}
         self._note_change(done.change)
         self._remember()
+
+    def _silent(self) -> dict[int, list[Measurement]]:
+        """Return by sensor what a poll holds of those that have been silent for all of the live window."""
+        sealed_to = self._parts.rows.sealed_to(self._id) if self._order.span is None and self._rows else None
+        return {} if sealed_to is None else echo.silent(self._rows, behind(sealed_to, 2 * self._parts.judge.context))
+
+    def _known(self, sensors_id: int) -> SensorState:
+        return self._sensors.get(sensors_id, SensorState())
 
     def _note_change(self, change: Change | None) -> None:
         """Remember the file as it is after a write, and what the run did to it so far."""
@@ -385,7 +379,7 @@ class _LocationIngest:
             msgspec.structs.replace(
                 report,
                 counts=self._counts.get(report.sensors_id, Counts()),
-                watermark=self._sensors.get(report.sensors_id, SensorState()).watermark,
+                watermark=self._known(report.sensors_id).watermark,
             )
             for report in self._reports
         )

@@ -19,7 +19,7 @@ from openaq_pipeline.commit.recent import Committed, by_sensor
 from openaq_pipeline.commit.seal import open_history
 from openaq_pipeline.errors import ConfigError, FatalError, PipelineError, Stopped, Unreachable
 from openaq_pipeline.incremental import plan
-from openaq_pipeline.ingest import Ingested, Tally, one_change
+from openaq_pipeline.ingest import Ingested, one_change
 from openaq_pipeline.model import (
     ArchiveStamp,
     Change,
@@ -32,6 +32,7 @@ from openaq_pipeline.model import (
     SensorReport,
     Window,
 )
+from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.archive import Archive
 from openaq_pipeline.openaq.archive_files import ArchiveFile
 from openaq_pipeline.openaq.archive_rows import ArchiveRows

@@ -182,12 +182,20 @@ class Page(msgspec.Struct, frozen=True):
         return len(self.rows) + len(self.rejects)
 
 
+class Echo(msgspec.Struct, frozen=True, array_like=True):
+    """Rows that a poll has read of a silent sensor and stored, as a digest; `clean` of them had no issue."""
+
+    digest: str
+    clean: int
+
+
 class SensorState(msgspec.Struct, frozen=True):
     """What is remembered of one sensor between runs.
 
     `watermark` is the latest period end up to which everything OpenAQ showed is durably stored; None: nothing yet.
     `failures` counts failed reads in a row, a missing network aside. `parked_until` is the next probe of a parked
     sensor, None if it is not parked; `last_error` is why the last read failed. `swept` is when the wide look-back ran.
+    `echoes` are the last rows read of a sensor that has fallen silent, see `incremental.echo`.
     """
 
     watermark: dt.datetime | None = None
@@ -195,6 +203,7 @@ class SensorState(msgspec.Struct, frozen=True):
     parked_until: dt.datetime | None = None
     last_error: str | None = None
     swept: dt.datetime | None = None
+    echoes: tuple[Echo, ...] = ()
 
 
 class FileMark(msgspec.Struct, frozen=True):

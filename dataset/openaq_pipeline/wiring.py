@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from openaq_pipeline.errors import Stopped
-from openaq_pipeline.ingest import Parts, Tally
+from openaq_pipeline.ingest import Parts
+from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.openaq.budget import Budget, Reserve, ledger_path
 from openaq_pipeline.openaq.session import Client, require_key

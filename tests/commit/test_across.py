@@ -193,3 +193,18 @@ def test_rows_at_the_ends_of_the_calendar_are_stored_like_others(make: Make, yea
     put(store, [absurd, row(-1, 1.0)])
     put(store, [absurd])
     assert len(stored(store)) == 2
+
+
+def test_a_history_that_is_opened_before_any_poll_has_a_file_beside_it_and_no_watermark_stands_on_it(
+    make: Make,
+) -> None:
+    store = make()
+    change = open_history(ID, MIDDLE, files=store, licenses=())
+    assert change is not None
+    assert change.after == store.mark(ID)
+    assert open_history(ID, MIDDLE, files=store, licenses=()) is None
+    there = row(-72, 1.0)
+    put(store, [there])
+    assert store.inspect(ID, None, SEEN).latest == {}, "the first load is still to come"
+    assert store.inspect(ID, store.mark(ID), SEEN).latest is None
+    assert store.inspect(ID, None, SEEN).latest == {71: there.datetime}

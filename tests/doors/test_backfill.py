@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -78,28 +79,24 @@ def bench(simulate: Simulate) -> Running:
 
 
 LONG = ["--date-from", f"{datetime.now(UTC) - timedelta(days=560):%Y-%m-%d}"]
-LONG += ["--date-to", f"{datetime.now(UTC) - timedelta(days=100):%Y-%m-%d}"]
-LONG_REQUESTS = 2 + 2 * 4 * 12
+LONG += ["--date-to", f"{datetime.now(UTC) - timedelta(days=188):%Y-%m-%d}"]
+LONG_DAYS, LONG_REQUESTS = 373, 2 + 2 * 4 * 9
 
 
-def kill_at_random(program: Program, simulator: Running, how: signal.Signals, draw: random.Random, times: int) -> None:
-    """Start a long backfill several times, and end each after some requests."""
-    for _ in range(times):
-        wanted = simulator.requests.total + draw.randrange(22, 34)
-        with program.start("incremental_loader.py", *LONG) as process:
-            while process.poll() is None and simulator.requests.total < wanted:
-                time.sleep(0.002)
-            assert process.poll() is None, "ended before it was stopped"
-            process.send_signal(how)
-            process.communicate(timeout=30)
-        assert process.returncode == (1 if how == signal.SIGTERM else -how)
+def cut_short(program: Program, simulator: Running, how: signal.Signals, after: int) -> None:
+    """Start a long backfill and end it after some requests."""
+    wanted = simulator.requests.total + after
+    with program.start("incremental_loader.py", *LONG) as process:
+        while process.poll() is None and simulator.requests.total < wanted:
+            time.sleep(0.002)
+        assert process.poll() is None, "ended before it was stopped"
+        process.send_signal(how)
+        process.communicate(timeout=30)
+    assert process.returncode == (1 if how == signal.SIGTERM else -how)
 
 
-@pytest.mark.parametrize(
-    ("how", "lost"), [(signal.SIGTERM, 1), (signal.SIGKILL, PAGES_IN_FLIGHT + 1)], ids=["SIGTERM", "SIGKILL"]
-)
 def test_a_backfill_that_is_stopped_again_and_again_asks_only_what_is_left_and_ends_as_one_that_was_not(
-    programs: Callable[[str], Program], bench: Running, how: signal.Signals, lost: int
+    programs: Callable[[str], Program], bench: Running
 ) -> None:
     whole, stopped = (
         configure(programs(name).configure(bench.base_url, ids(bench)), {"api": {"max_workers": 1}})
@@ -108,13 +105,20 @@ def test_a_backfill_that_is_stopped_again_and_again_asks_only_what_is_left_and_e
     assert whole.load(*LONG).code == 0
     assert bench.requests.total == LONG_REQUESTS
     bench.requests.clear()
-    times = 3
-    kill_at_random(stopped, bench, how, random.Random(how), times)
+    draw = random.Random(3)
+    for how in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
+        cut_short(stopped, bench, how, draw.randrange(8, 12) if how == signal.SIGTERM else draw.randrange(21, 25))
+        if how == signal.SIGTERM:
+            in_order = len(bench.requests.entries())
     last = stopped.load("--json", *LONG)
     assert last.code == 0, last.err
-    assert bench.requests.total <= LONG_REQUESTS + times * lost
+    asked = Counter((entry.path, entry.query) for entry in bench.requests.entries())
+    before = {(entry.path, entry.query) for entry in bench.requests.entries()[:in_order]}
+    assert sum(asked[question] - 1 for question in before) <= 2 + 2, "what was in flight, and was so once more"
+    assert sum(count for (path, _), count in asked.items() if "/locations/" in path) == 2
+    assert bench.requests.total <= LONG_REQUESTS + 2 * 1 + 2 * (PAGES_IN_FLIGHT + 1), "in order, and by force"
     assert values(stopped) == values(whole)
-    assert len(values(whole)) == 2 * 4 * 24 * 461
+    assert len(values(whole)) == 2 * 4 * 24 * LONG_DAYS
     assert not list(stopped.data.rglob("*.tmp"))
     sent = bench.requests.total
     again = stopped.load("--json", *LONG)
@@ -419,7 +423,7 @@ def test_an_archive_that_is_not_there_fails_alone_and_the_api_goes_on(
     program: Program, bench: Running, endpoint: str, archive: dict[str, str], said: str
 ) -> None:
     program.configure(bench.base_url, ids(bench), initial_days=3)
-    configure(program, {"archive": {"endpoint": endpoint, **archive}})
+    configure(program, {"archive": {"endpoint": endpoint, **archive}, "api": {"max_workers": 1}})
     span = ["--date-from", f"{datetime.now(UTC) - timedelta(days=10):%Y-%m-%d}"]
     alone = program.load("--source", "archive", *span)
     assert alone.code in {1, 2}
@@ -493,24 +497,24 @@ def test_a_poll_never_waits_for_a_backfill(programs: Callable[[str], Program], s
     program = programs("shared").configure(simulator.base_url, ids(simulator), initial_days=1)
     assert program.load().code == 0
     shutil.rmtree(program.folder / "state")  # a new minute for everybody
-    (program.data / "locations.json").unlink()  # this poll looks at the locations again, too
     configure(program, {"api": {"requests_per_minute": 30, "requests_per_hour": 60}})
     simulator.requests.clear()
     with program.start("incremental_loader.py", "--date-from", LONG[1]) as backfill:
-        deadline = time.monotonic() + 20
-        while simulator.requests.total < 20 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.5)
-        assert simulator.requests.total == 20, "it leaves ten of thirty to the polls: eight sensors, two locations"
-        began = time.monotonic()
-        poll = program.load("--json")
-        assert poll.code == 0, poll.err
-        assert poll.json["requests"] == 10
-        assert time.monotonic() - began < 30, "a minute would have had to pass"
-        assert backfill.poll() is None
-        assert simulator.requests.total == 30
-        backfill.send_signal(signal.SIGTERM)
-        backfill.communicate(timeout=20)
+        try:
+            deadline = time.monotonic() + 20
+            while simulator.requests.total < 20 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.5)
+            assert simulator.requests.total == 20, "it leaves ten of thirty to the polls: eight sensors, two locations"
+            (program.data / "locations.json").unlink()  # so this poll looks at the locations, as every day's first one
+            began = time.monotonic()
+            poll = program.load("--json")
+            assert poll.code == 0, poll.err
+            assert time.monotonic() - began < 30, "a minute would have had to pass"
+            assert backfill.poll() is None
+            assert (poll.json["requests"], simulator.requests.total) == (10, 30)
+        finally:
+            backfill.send_signal(signal.SIGTERM)
 
 
 def state_of(program: Program) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -241,17 +242,12 @@ def by_pyarrow(folder: Path) -> Values:
 
 
 def by_pandas(folder: Path) -> Values:
-    found = pd.read_parquet(folder).astype({"location_id": int, "year": int})
+    found = pd.read_parquet(folder)
     assert found["parameter"].dtype != "category", "plain strings"
+    columns = (found[name].tolist() for name in ("location_id", "year", "sensors_id", "datetime", "value"))
     return {
-        (
-            each.location_id,
-            each.year,
-            each.sensors_id,
-            each.datetime.to_pydatetime(),
-            None if pd.isna(each.value) else each.value,
-        )
-        for each in found.itertuples()
+        (int(place), int(year), sensor, stamp.to_pydatetime(), None if math.isnan(value) else value)
+        for place, year, sensor, stamp, value in zip(*columns, strict=True)
     }
 
 

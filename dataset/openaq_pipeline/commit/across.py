@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -11,15 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openaq_pipeline.columns import HISTORY, to_rows, to_table
-from openaq_pipeline.commit.recent import BEGINNING, Committed, before, replace
+from openaq_pipeline.commit.recent import BEGINNING, Committed, before, behind, replace
 from openaq_pipeline.incremental import columns
 from openaq_pipeline.incremental.columns import IDENTICAL, NEW, NOT_READ, REVISED, MergedColumns
 from openaq_pipeline.model import Change, Counts, License, Measurement, file_order
 from openaq_pipeline.ports import RowStore
 from openaq_pipeline.quality.bulk import issues
 from openaq_pipeline.quality.rules import Judge
-
-END = datetime.max.replace(tzinfo=UTC)
 
 Marks = NDArray[np.bool_]
 
@@ -36,8 +34,8 @@ def commit_across(
         return Committed({}, None)
     first, last = _span(rows)
     work = _Across(location_id, files, licenses)
-    merged = columns.merge(work.load(before(first, 2 * judge.context), _behind(last, 2 * judge.context)), rows)
-    table, odd = _judged(merged, judge, before(first, judge.context), _behind(last, judge.context))
+    merged = columns.merge(work.load(before(first, 2 * judge.context), behind(last, 2 * judge.context)), rows)
+    table, odd = _judged(merged, judge, before(first, judge.context), behind(last, judge.context))
     change = work.store(table, merged.touched | odd)
     return Committed(_counts(merged, table), change)
 
@@ -127,11 +125,6 @@ def _span(rows: pa.Table) -> tuple[datetime, datetime]:
     """Return the first and the last stamp."""
     found = pc.min_max(rows.column("datetime")).as_py()
     return found["min"].replace(tzinfo=UTC), found["max"].replace(tzinfo=UTC)
-
-
-def _behind(moment: datetime, span: timedelta) -> datetime:
-    """Return the time so much later, or the last there is."""
-    return moment + span if END - moment > span else END
 
 
 def _stamps(table: pa.Table) -> NDArray[np.datetime64]:

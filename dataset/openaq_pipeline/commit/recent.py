@@ -13,7 +13,7 @@ from openaq_pipeline.model import Change, Counts, Key, Measurement, Reject
 from openaq_pipeline.ports import RowStore
 from openaq_pipeline.quality.rules import Judge
 
-BEGINNING = datetime.min.replace(tzinfo=UTC)
+BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -39,6 +39,11 @@ def replace(location_id: int, since: datetime, rows: list[Measurement], files: R
     """Put rows in the place of all from `since` on in a location's file, and return what that did to it."""
     mark = files.mark(location_id)
     return Change(mark, files.replace_tail(location_id, since, rows), since)
+
+
+def behind(moment: datetime, span: timedelta) -> datetime:
+    """Return the time so much later, or the last there is."""
+    return moment + span if END - moment > span else END
 
 
 def before(moment: datetime, span: timedelta) -> datetime:

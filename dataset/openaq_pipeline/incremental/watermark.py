@@ -50,10 +50,13 @@ def borne_out(state: LocationState, latest: Mapping[int, datetime] | None, now: 
 
 
 def held_by(state: SensorState, stored: datetime | None) -> SensorState:
-    """Return the state with its watermark no further than the latest stamp really in the file (None: no row)."""
+    """Return the state with its watermark no further than the latest stamp really in the file (None: no row).
+
+    Where another has written, nothing that was read before counts as stored.
+    """
     if state.watermark is None or stored is None:
-        return msgspec.structs.replace(state, watermark=None)
-    return msgspec.structs.replace(state, watermark=min(state.watermark, stored))
+        return msgspec.structs.replace(state, watermark=None, echoes=())
+    return msgspec.structs.replace(state, watermark=min(state.watermark, stored), echoes=())
 
 
 def succeeded(state: SensorState, now: datetime, *, swept: bool) -> SensorState:
