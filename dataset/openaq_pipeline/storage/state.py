@@ -78,6 +78,11 @@ class StateFile:
         with self._guard:
             return self._locations.get(location_id, LocationState())
 
+    def locations(self) -> dict[int, LocationState]:
+        """Return what is remembered of all locations."""
+        with self._guard:
+            return dict(self._locations)
+
     def sensors_polled(self) -> int:
         """Return how many sensors are read by the polls of this folder."""
         with self._guard:
