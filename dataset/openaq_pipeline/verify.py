@@ -76,7 +76,7 @@ def verify(
     `watch` hears after each location how many are done, of how many. Raises `ConfigError` if there is nothing to look
     at, `StorageError` if the folder can't be listed.
     """
-    # The state first: the data that it stands on are older than it, so they must be there whatever a run does meanwhile.
+    # The state first: the data that it stands on are older than it, so they are there whatever a run does meanwhile.
     state, metadata = StateFile(folder), Metadata(folder)
     whole = [*_state(state, clock()), *_one(METADATA, folder, notes.locations(metadata, clock()))]
     chosen = _chosen(folder, locations, set(state.locations()))
@@ -116,7 +116,7 @@ def _location(
     yield from found.checked
     remembers, known = state.get(location_id), metadata.get(location_id)
     sensors = None if known is None else {sensor.id for sensor in known.sensors}
-    problems = state_findings(folder, location_id, remembers, found.latest, sensors, clock())
+    problems = state_findings(folder, location_id, remembers, found.latest, clock(), sensors=sensors)
     if problems:
         yield Checked(STATE, 0, problems)
 
@@ -126,12 +126,13 @@ def state_findings(
     location_id: int,
     state: LocationState,
     latest: Mapping[int, datetime] | None,
-    sensors: Collection[int] | None,
     now: datetime,
+    *,
+    sensors: Collection[int] | None = None,
 ) -> tuple[Finding, ...]:
     """Return what the state says of a location that is not so."""
     mark = LocationFiles(folder).mark(location_id)
-    return tuple(remembered.look(location_id, state, latest, sensors, mark, now))
+    return tuple(remembered.look(location_id, state, latest=latest, known=sensors, mark=mark, now=now))
 
 
 def _state(state: StateFile, now: datetime) -> Iterator[Checked]:

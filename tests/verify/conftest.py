@@ -25,7 +25,7 @@ from openaq_pipeline.storage.history import History
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.rejects import Rejects
 from openaq_pipeline.storage.sealed import seal_path, sealed_to
-from openaq_pipeline.verify import FileFinding, Verified, verify
+from openaq_pipeline.verify import FileFinding, verify
 from openaq_pipeline.wiring import utc_now
 from tests.archive_files import write_archive
 from tests.conftest import NO_LIMIT
@@ -74,7 +74,8 @@ class Kept(NamedTuple):
     def facts(self) -> list[tuple[object, ...]]:
         """Return of each row what the API and the archive agree on."""
         return [
-            (row.sensors_id, row.datetime, row.value, row.parameter, row.units, row.datetime_local) for row in self.rows()
+            (row.sensors_id, row.datetime, row.value, row.parameter, row.units, row.datetime_local)
+            for row in self.rows()
         ]
 
     def errors(self) -> list[FileFinding]:

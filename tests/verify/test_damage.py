@@ -1,19 +1,13 @@
-"""Whatever is damaged is named by its file, and after a repair every row is there again and nothing else has changed."""
+"""Whatever year is damaged is named, and after a repair every row is there again and nothing else has changed."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from openaq_pipeline import columns
 from openaq_pipeline.columns import HISTORY
 from openaq_pipeline.storage.history import WRITING, History
 from openaq_pipeline.verify import verify
@@ -76,7 +70,12 @@ def twice(kept: Kept) -> None:
 
 def with_other_year(kept: Kept) -> None:
     other = History(kept.data).year(kept.here, kept.years[1]).slice(0, 5)
-    rewrite(kept, lambda table: pa.concat_tables([table, other]).sort_by([("sensors_id", "ascending"), ("datetime", "ascending")]))
+    rewrite(
+        kept,
+        lambda table: pa.concat_tables([table, other]).sort_by(
+            [("sensors_id", "ascending"), ("datetime", "ascending")]
+        ),
+    )
 
 
 def no_version(kept: Kept) -> None:
@@ -106,7 +105,7 @@ def test_a_damaged_year_is_named_and_repaired_and_all_else_stays(
     bad = path.read_bytes()
     name = kept.name(path)
     assert kept.rules() == {(name, rule) for rule in rules}
-    assert all(re.fullmatch(r"[^.;]+[^.]*", finding.message) for finding in kept.errors())
+    assert not any("\n" in error.message or error.message.endswith(".") for error in kept.errors())
     mended = kept.repair()
     assert [one for one in mended if not one.complete] == []
     assert kept.errors() == []

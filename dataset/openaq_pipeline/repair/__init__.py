@@ -34,7 +34,8 @@ def repair(
 ) -> tuple[Mended, ...]:
     """Mend what was found, and return what was done and what could not be; `tell` hears of each at once.
 
-    It asks OpenAQ only for what is lost. Raises `Stopped` if it is asked to end; what is left is found again.
+    It asks OpenAQ only for what is lost. Raises `Stopped` if it is asked to end (what is left is found again), and
+    `FatalError` for a state that a newer version wrote.
     """
     stop, done = stop or Stop(), []
 
@@ -42,10 +43,10 @@ def repair(
         done.append(mended)
         tell(mended)
 
-    for mended in folder.mend(settings.data_dir, found, clock()):
-        note(mended)
     stores = Stores(settings)
     stores.load(clock(), repair=False)
+    for mended in folder.mend(settings.data_dir, found, clock()):
+        note(mended)
     local, fetching = Local(stores, clock), Fetching(stores, clock, watcher or Watcher(), stop)
     for location_id in found.ailing:
         stop.check()
@@ -60,6 +61,10 @@ def repair(
             raise
         except PipelineError as error:
             note(
-                Mended(f"location_{location_id}.json", f"location {location_id} can't be mended: {error.advice}", False)
+                Mended(
+                    f"location_{location_id}.json",
+                    f"location {location_id} can't be mended: {error.advice}",
+                    complete=False,
+                )
             )
     return tuple(done)

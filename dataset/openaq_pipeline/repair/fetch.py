@@ -17,7 +17,7 @@ from openaq_pipeline.storage.owed import Owed
 from openaq_pipeline.wiring import STOPPED, Stop, Stores
 
 RECENT = timedelta(days=100)
-"""What is younger is asked of the API, which tells more of a row than the archive, at a request for 40 days a sensor."""
+"""What is younger is asked of the API, which tells more of a row than the archive: a request has 40 days of it."""
 
 
 class _Way(NamedTuple):
@@ -46,11 +46,13 @@ class Fetching:
         for span in owed.spans(location_id):
             way = self._way(span)
             if way is None:
-                yield Mended(name, f"what was lost {span_name(span)} is still to be fetched: {self._refusal()}", False)
+                yield Mended(
+                    name, f"what was lost {span_name(span)} is still to be fetched: {self._refusal()}", complete=False
+                )
                 continue
             report = self._ask(location_id, way)
             if isinstance(report, str):
-                yield Mended(name, f"what was lost {span_name(span)} is still to be fetched: {report}", False)
+                yield Mended(name, f"what was lost {span_name(span)} is still to be fetched: {report}", complete=False)
                 continue
             with self._stores.files.lock(location_id):
                 owed.settle(location_id, way.span)
@@ -68,7 +70,7 @@ class Fetching:
             now = history.year(location_id, year).num_rows
             if now < before:
                 said = f"{now:,} of the {before:,} rows it had are there; the others were not to be had again"
-                yield Mended(path.relative_to(self._settings.data_dir).as_posix(), said, False)
+                yield Mended(path.relative_to(self._settings.data_dir).as_posix(), said, complete=False)
 
     def _way(self, span: Window) -> _Way | None:
         """Return how to fetch a range; None: nothing of it can be fetched."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -53,12 +53,11 @@ class Local:
         done: list[Mended] = []
         with self._stores.files.lock(location_id):
             found = self._look(location_id)
-            for year in found.broken_years:
-                done.append(self._year(location_id, year))
+            done += [self._year(location_id, year) for year in found.broken_years]
             if found.live is not None and broken(found.live.findings):
                 done.append(self._live(location_id, found))
             done += self._small(location_id)
-            if found.broken_years or done:
+            if done:
                 found = self._look(location_id)
             if found.wrong_seal:
                 done.append(self._seal(location_id, found))
@@ -104,7 +103,7 @@ class Local:
             self._history.write(location_id, year, own, licenses)
         else:
             files.remove_durably(path)
-        return rows.num_rows - own.num_rows
+        return int(rows.num_rows - own.num_rows)
 
     def _licenses(self, location_id: int, found: remains.Remains) -> tuple[License, ...]:
         """Return the licences to note: as OpenAQ says, else as the damaged file does."""
@@ -150,9 +149,11 @@ class Local:
         """Put the seal where every row counts once: behind the last one that only the history has."""
         path, to = seal_path(self._folder, location_id), found.seal_to
         if found.live is not None and found.live.keys is None:
-            return Mended(self._name(path), "it can't be worked out anew while the location file can't be read", False)
+            return Mended(
+                self._name(path), "it can't be worked out anew while the location file can't be read", complete=False
+            )
         if to is not None and (why := absurd(to, self._clock())):
-            return Mended(self._name(path), f"it can't be worked out anew from the history: {why}", False)
+            return Mended(self._name(path), f"it can't be worked out anew from the history: {why}", complete=False)
         aside = f"set aside as {files.set_aside(path, self._clock()).name}; " if path.exists() else ""
         if to is None:
             return Mended(self._name(path), f"{aside}none is needed, because the location file has all rows")
@@ -162,7 +163,7 @@ class Local:
     def _owe_what_the_state_knows(self, location_id: int) -> None:
         """Owe the live rows where more has been read than is there: somebody cut or removed the file."""
         state, found = self._stores.state.get(location_id), self._look(location_id)
-        problems = state_findings(self._folder, location_id, state, found.latest, None, self._clock())
+        problems = state_findings(self._folder, location_id, state, found.latest, self._clock())
         if any(finding.rule == "state_ahead" for finding in problems):
             self._owe(location_id, self._live_span(location_id, None))
 
@@ -175,7 +176,7 @@ class Local:
         now = self._clock()
         start = datetime(year, 1, 1, tzinfo=now.tzinfo)
         to, _ = notes.seal(self._folder, location_id, now)
-        end = start.replace(year=year + 1) if year < datetime.max.year else now
+        end = start.replace(year=year + 1) if year < MAXYEAR else now
         return Window(before(start, SECOND), max(start, min(end, to or now, now)))
 
     def _live_span(self, location_id: int, oldest: datetime | None) -> Window:

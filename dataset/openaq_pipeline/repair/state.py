@@ -1,4 +1,7 @@
-"""Holding back a state that says more than the data do. Only a poller may write it, so this takes the poller's place."""
+"""Holding back a state that says more than the data do.
+
+Only a poller may write it, so this takes the poller's place for a moment.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def mend(stores: Stores, location_id: int, now: datetime) -> Iterator[Mended]:
             state = StateFile(folder)
             state.load(now, repair=False)
             before = state.get(location_id)
-            problems = state_findings(folder, location_id, before, found.latest, None, now)
+            problems = state_findings(folder, location_id, before, found.latest, now)
             if not any(finding.severity == "error" for finding in problems):
                 return
             after = watermark.borne_out(before, found.latest, now)
@@ -40,9 +43,7 @@ def mend(stores: Stores, location_id: int, now: datetime) -> Iterator[Mended]:
             state.save()
     except LockHeld:
         before = stores.state.get(location_id)
-        if any(
-            found.severity == "error" for found in state_findings(folder, location_id, before, found.latest, None, now)
-        ):
+        if any(found.severity == "error" for found in state_findings(folder, location_id, before, found.latest, now)):
             with suppress(OSError):  # the next run looks closely at a file that is not as it left it
                 os.utime(stores.files.path(location_id))
             said = f"a run is at work on this folder; its next one holds location {location_id} back to what is stored"

@@ -18,6 +18,7 @@ from openaq_pipeline.model import UNREADABLE, ArchiveStamp, Window
 
 VERSION = 1
 DAY = timedelta(days=1)
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class Document(msgspec.Struct):
@@ -81,6 +82,7 @@ class Progress:
             self._save(location_id, Document(VERSION, apart, archive))
 
     def path(self, location_id: int) -> Path:
+        """Return where a location's progress is."""
         return self._folder / ".backfill" / f"location_{int(location_id)}.json"
 
     def _load(self, location_id: int) -> Document:
@@ -120,4 +122,4 @@ def _shifted(moment: datetime, by: timedelta) -> datetime:
     try:
         return moment + by
     except OverflowError:
-        return (datetime.max if by > timedelta(0) else datetime.min).replace(tzinfo=UTC)
+        return LAST if by > timedelta(0) else FIRST

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from openaq_pipeline.columns import HISTORY, NAME
 from openaq_pipeline.model import UNREADABLE, License
-from openaq_pipeline.storage.checks.year import NO_FILE
-from openaq_pipeline.storage.history import LICENSES_KEY, TEXTS
+from openaq_pipeline.storage.checks.year import NO_FILE, opened
+from openaq_pipeline.storage.history import LICENSES_KEY
 
 FACTS = {"parameters_id", "interval_seconds", "has_flags"}
 """Columns where nothing means that the source did not say: lost ones are learnt again when the row is fetched."""
@@ -33,7 +33,7 @@ class Remains(msgspec.Struct, frozen=True):
 def read(path: Path) -> Remains:
     """Return what can be read of a file; nothing of one that is no Parquet file any more."""
     try:
-        with pq.ParquetFile(path, read_dictionary=TEXTS, page_checksum_verification=True) as file:
+        with opened(path) as file:
             there = file.schema_arrow.names
             parts = [_group(file, group, there) for group in range(file.num_row_groups)]
             told, noted = file.metadata.num_rows, (file.metadata.metadata or {}).get(LICENSES_KEY, b"")
@@ -81,10 +81,11 @@ def _conforming(table: pa.Table) -> pa.Table:
 def _means_the_same(found: pa.DataType, wanted: pa.DataType) -> bool:
     """Say whether values of a type are ours in another form: a time without a zone can be any, a float32 is rounded."""
     if pa.types.is_timestamp(wanted):
-        return pa.types.is_timestamp(found) and found.tz is not None
+        return bool(pa.types.is_timestamp(found)) and found.tz is not None
     if wanted == NAME:
         return found in {NAME, pa.string(), pa.large_string()}
-    return found == wanted or (pa.types.is_integer(found) and pa.types.is_integer(wanted)) or pa.types.is_list(found)
+    numbers = pa.types.is_integer(found) and pa.types.is_integer(wanted)
+    return bool(found == wanted or numbers or (pa.types.is_list(found) and pa.types.is_list(wanted)))
 
 
 def _names(column: pa.ChunkedArray) -> pa.ChunkedArray:

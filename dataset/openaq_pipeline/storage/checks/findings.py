@@ -63,7 +63,8 @@ def fault(rule: str, message: str, hint: str = MEND, *, count: int = 1) -> Findi
 
 def damaged(reason: str) -> Finding:
     """Return the finding for a file that is not what was written."""
-    return fault("damaged_file", f"it is damaged: {reason.splitlines()[0] if reason else 'no reason given'}")
+    first = reason.splitlines()[0].split(". ")[0].rstrip(".") if reason else "no reason given"
+    return fault("damaged_file", f"it is damaged: {first}")
 
 
 def newer() -> Finding:

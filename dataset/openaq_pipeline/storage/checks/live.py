@@ -100,7 +100,7 @@ class _Seen:
         keys = self.keys()
         again = keys.duplicates()
         if len(again):
-            here = keys.only(again[:1])
+            here = Keys(keys.sensors[again], keys.stamps[again])
             self.notes.add("duplicate_key", _name_of(here), len(again))
         return self.notes.findings()
 

@@ -33,10 +33,11 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 class LocationLook(msgspec.Struct, frozen=True):
-    """What was found of a location. `latest` is the latest stamp that counts of each sensor, None if that can't be told.
+    """What was found of a location.
 
-    `broken_years` and `live` are to be mended as files. `seal_to` is where the seal belongs if `wrong_seal`; None: the
-    history holds no row that the location file lacks, so that there is none to be.
+    `latest` is the latest stamp that counts of each sensor, None if that can't be told. `broken_years` and `live` are
+    to be mended as files. `seal_to` is where the seal belongs if `wrong_seal`; None: the history holds no row that the
+    location file lacks, so that there is none to be.
     """
 
     checked: tuple[Checked, ...]
@@ -54,7 +55,7 @@ def look(folder: Path, location_id: int, issues: Collection[str], now: datetime)
     """
     for _ in range(ATTEMPTS):
         before = notes.seal(folder, location_id, now)
-        found = _Look(folder, location_id, issues).all(*before, now)
+        found = _Look(folder, location_id, issues).all(*before)
         if notes.seal(folder, location_id, now) == before:
             break
     return found
@@ -69,8 +70,8 @@ class _Look:
         self._issues = issues
         self._checked: list[Checked] = []
 
-    def all(self, to: datetime | None, wrong: Finding | None, now: datetime) -> LocationLook:
-        """Look at every file: the location file first, because what a move takes out of it is in the history by then."""
+    def all(self, to: datetime | None, wrong: Finding | None) -> LocationLook:
+        """Look at every file: the location file first, because what a move takes out of it is in the history then."""
         known = wrong is None
         path = LocationFiles(self._folder).path(self._id)
         here = live.look(path, self._id, to, self._issues)

@@ -14,6 +14,7 @@ CLOSE_LOOK = "Nothing needs to be done: the next run looks at the file closely."
 def look(
     location_id: int,
     state: LocationState,
+    *,
     latest: Mapping[int, datetime] | None,
     known: Collection[int] | None,
     mark: FileMark | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -36,12 +36,19 @@ def look(path: Path, year: int, sealed_to: datetime | None, issues: Collection[s
             return Look(
                 (damaged("it is empty" if not begins else "it does not begin as a Parquet file does"),), 0, None
             )
-        with pq.ParquetFile(path, read_dictionary=TEXTS, page_checksum_verification=True) as file:
+        with opened(path) as file:
             return _looked(file, _Seen(year, sealed_to, issues))
     except FileNotFoundError:
         return None
     except NO_FILE as error:
         return Look((no_file(error),), 0, None)
+
+
+def opened(path: Path) -> pq.ParquetFile:
+    """Return an open file that checks its pages as they are read; raises one of `NO_FILE`."""
+    there = pq.read_schema(path).names  # it refuses to be told of columns that are not there
+    texts = [name for name in TEXTS if name in there]
+    return pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True)
 
 
 def no_file(error: Exception) -> Finding:
@@ -186,7 +193,7 @@ def keys_of(table: pa.Table) -> Keys:
 
 
 def _first_after(year: int) -> int:
-    return number(datetime(year + 1, 1, 1, tzinfo=UTC)) if year < datetime.max.year else 2**63 - 1
+    return number(datetime(year + 1, 1, 1, tzinfo=UTC)) if year < MAXYEAR else 2**63 - 1
 
 
 def _name(keys: Keys, place: int) -> str:
