@@ -120,7 +120,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
             assert run_once(settings).complete
             now = utc_now()
             alone = settings.model_copy(update={"locations": [here]})
-            assert backfill(alone, Window(now - timedelta(days=DAYS), now)).complete
+            assert backfill(alone, Window(now - timedelta(days=DAYS + 1), now)).complete
             assert run_once(settings).complete
         (folder / "archive").mkdir()
         old = now - timedelta(days=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -14,10 +15,15 @@ from openaq_pipeline.run import Watcher
 from openaq_pipeline.storage.checks.notes import span_name
 from openaq_pipeline.storage.history import History
 from openaq_pipeline.storage.owed import Owed
-from openaq_pipeline.wiring import STOPPED, Stop, Stores
+from openaq_pipeline.wiring import Stop, Stores
 
+SLICE_SECONDS = 0.2
 RECENT = timedelta(days=100)
 """What is younger is asked of the API, which tells more of a row than the archive: a request has 40 days of it."""
+
+
+Told = Mapping[tuple[int, int], int]
+"""How many rows a damaged year had by its footer, by location and year; years whose footer is lost are not there."""
 
 
 class _Way(NamedTuple):
@@ -28,8 +34,32 @@ class _Way(NamedTuple):
     why_not: str | None
 
 
+class _OwnStop(Stop):
+    """A stop for one backfill, which may set it when it fails; it also ends with the repair's."""
+
+    def __init__(self, outer: Stop) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def check(self) -> None:
+        """Raise `Stopped` if the backfill or the repair is to end."""
+        self._outer.check()
+        super().check()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or raise `Stopped` soon after the backfill or the repair is to end."""
+        until = time.monotonic() + seconds
+        self.check()
+        while (left := until - time.monotonic()) > 0:
+            super().sleep(min(left, SLICE_SECONDS))
+            self._outer.check()
+
+
 class Fetching:
-    """Fetches what is owed, a location at a time; once OpenAQ can't be reached, it is not tried again."""
+    """Fetches what is owed, a location at a time; a source that can't be reached is not tried again.
+
+    With a key the API is asked for what the archive should have had and did not.
+    """
 
     def __init__(self, stores: Stores, clock: Callable[[], datetime], watcher: Watcher, stop: Stop) -> None:
         self._stores = stores
@@ -37,9 +67,9 @@ class Fetching:
         self._clock = clock
         self._watcher = watcher
         self._stop = stop
-        self._outage: str | None = None
+        self._outages: dict[Provenance, str] = {}
 
-    def fetch(self, location_id: int, told: Mapping[tuple[int, int], int]) -> Iterator[Mended]:
+    def fetch(self, location_id: int, told: Told) -> Iterator[Mended]:
         """Fetch what a location owes, and yield what came of it; `told`: how many rows each damaged year had."""
         owed = Owed(self._settings.data_dir)
         name = owed.path(location_id).relative_to(self._settings.data_dir).as_posix()
@@ -51,6 +81,8 @@ class Fetching:
                 )
                 continue
             report = self._ask(location_id, way)
+            if way.source == "auto" and (isinstance(report, str) or self._is_short(location_id, report, told)):
+                report = self._ask(location_id, way._replace(source="api"))
             if isinstance(report, str):
                 yield Mended(name, f"what was lost {span_name(span)} is still to be fetched: {report}", complete=False)
                 continue
@@ -60,17 +92,29 @@ class Fetching:
             yield Mended(name, rows if way.why_not is None else f"{rows}; {way.why_not}", way.why_not is None)
         yield from self._short(location_id, told)
 
-    def _short(self, location_id: int, told: Mapping[tuple[int, int], int]) -> Iterator[Mended]:
-        """Yield for each year that has fewer rows than before that they are gone."""
+    def _is_short(self, location_id: int, report: RunReport, told: Told) -> bool:
+        """Say whether an archive that was read had too little: fewer rows than there were, or no file."""
+        return (
+            not report.counts.new
+            or any(place.warnings for place in report.locations)
+            or bool(list(self._missing(location_id, told)))
+        )
+
+    def _missing(self, location_id: int, told: Told) -> Iterator[tuple[int, int, int]]:
+        """Yield each year that has fewer rows than before, with how many it has and had."""
         history = History(self._settings.data_dir)
         for (location, year), before in told.items():
-            if location != location_id:
-                continue
-            path = history.path(location_id, year)
-            now = history.year(location_id, year).num_rows
+            now = history.year(location_id, year).num_rows if location == location_id else before
             if now < before:
-                said = f"{now:,} of the {before:,} rows it had are there; the others were not to be had again"
-                yield Mended(path.relative_to(self._settings.data_dir).as_posix(), said, complete=False)
+                yield year, now, before
+
+    def _short(self, location_id: int, told: Told) -> Iterator[Mended]:
+        """Yield for each year that has fewer rows than before that they are gone."""
+        history = History(self._settings.data_dir)
+        for year, now, before in self._missing(location_id, told):
+            said = f"{now:,} of the {before:,} rows it had are there; the others were not to be had again"
+            path = history.path(location_id, year).relative_to(self._settings.data_dir)
+            yield Mended(path.as_posix(), said, complete=False)
 
     def _way(self, span: Window) -> _Way | None:
         """Return how to fetch a range; None: nothing of it can be fetched."""
@@ -98,21 +142,25 @@ class Fetching:
 
     def _ask(self, location_id: int, way: _Way) -> RunReport | str:
         """Return the report of a backfill that got all there is, or why it did not."""
-        if self._outage is not None:
-            return self._outage
+        if way.source in self._outages:
+            return self._outages[way.source]
         settings = self._settings.model_copy(update={"locations": [location_id]})
         try:
             report = backfill(
-                settings, way.span, source=way.source, watcher=self._watcher, stop=self._stop, clock=self._clock
+                settings,
+                way.span,
+                source=way.source,
+                watcher=self._watcher,
+                stop=_OwnStop(self._stop),
+                clock=self._clock,
             )
         except Stopped:
             raise
         except PipelineError as error:
             return error.advice
-        if report.error == STOPPED:
-            raise Stopped(STOPPED)
+        self._stop.check()
         if report.error is not None:
-            self._outage = f"{report.error.rstrip('.')}. {report.hint}".strip()
-            return self._outage
+            self._outages[way.source] = f"{report.error.rstrip('.')}. {report.hint}".strip()
+            return self._outages[way.source]
         place = report.locations[0]
         return report if report.complete else f"{place.error}"

@@ -119,7 +119,12 @@ def _group(file: pq.ParquetFile, group: int, seen: _Seen) -> Iterator[Finding]:
     if told.num_rows != table.num_rows:
         yield fault("row_count", f"its footer tells of {told.num_rows:,} rows, and it holds {table.num_rows:,}")
     for place in range(told.num_columns):
-        name, figures = told.column(place).path_in_schema, told.column(place).statistics
+        column, kind = told.column(place), file.schema.column(place).physical_type
+        name = column.path_in_schema
+        if column.physical_type != kind:  # and then asking for its statistics would end the process, not raise
+            yield damaged(f"its footer contradicts itself about {name}")
+            continue
+        figures = column.statistics
         if name in HISTORY.names and figures is not None and not _agree(table.column(name), figures):
             yield fault("wrong_statistics", f"its footer tells of other values of {name} than it holds")
     seen.take(table)
