@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ class Kept(NamedTuple):
     here: int
     there: int
     simulator: Running
+    until: datetime = datetime.max.replace(tzinfo=UTC)
 
     @property
     def data(self) -> Path:
@@ -72,10 +73,11 @@ class Kept(NamedTuple):
         return sorted([*older, *store.tail(place, EVER)], key=file_order)
 
     def facts(self) -> list[tuple[object, ...]]:
-        """Return of each row what the API and the archive agree on."""
+        """Return what the API and the archive agree on, of each row that there was when the folder was made."""
         return [
             (row.sensors_id, row.datetime, row.value, row.parameter, row.units, row.datetime_local)
             for row in self.rows()
+            if row.datetime <= self.until
         ]
 
     def errors(self) -> list[FileFinding]:
@@ -127,7 +129,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         write_archive(folder / "archive", [row for row in kept.rows() if row.datetime < old])
         with hold_location(kept.data, here):
             Rejects(kept.data).add(here, [Reject(here, 1, "no stamp", "{}", now)])
-        yield kept
+        yield kept._replace(until=max(row.datetime for row in kept.rows()))
 
 
 @pytest.fixture

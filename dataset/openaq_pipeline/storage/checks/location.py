@@ -21,7 +21,7 @@ from openaq_pipeline.storage.rejects import Rejects
 from openaq_pipeline.storage.sealed import history_folder, seal_path
 
 ATTEMPTS = 5
-"""A move while we look changes seal and files together; one that ends a month of rows takes less than a second."""
+"""A run writes a location once or twice, and moves a month of it in less than a second."""
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -51,12 +51,13 @@ class LocationLook(msgspec.Struct, frozen=True):
 def look(folder: Path, location_id: int, issues: Collection[str], now: datetime) -> LocationLook:
     """Return what is found of a location; raises `StorageError` if its folders can't be listed.
 
-    It holds no lock: where a move came in between, it looks again.
+    It holds no lock: where a run wrote in between, it looks again.
     """
+    files = LocationFiles(folder)
     for _ in range(ATTEMPTS):
-        before = notes.seal(folder, location_id, now)
-        found = _Look(folder, location_id, issues).all(*before)
-        if notes.seal(folder, location_id, now) == before:
+        mark, seal = files.mark(location_id), notes.seal(folder, location_id, now)
+        found = _Look(folder, location_id, issues).all(*seal)
+        if (files.mark(location_id), notes.seal(folder, location_id, now)) == (mark, seal):
             break
     return found
 
