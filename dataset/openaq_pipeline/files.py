@@ -102,12 +102,7 @@ def sync_folder(folder: Path) -> None:
 def set_aside(path: Path, now: datetime) -> Path:
     """Move a damaged file out of the way, never over another one, and return its new place. Nothing is deleted."""
     place = keep_aside(path, now)
-    try:
-        real = Path(os.path.realpath(path))  # a link stays: the next version belongs where it points
-        real.unlink()
-        sync_folder(real.parent)
-    except OSError as error:
-        raise storage_error(error, path) from error
+    remove_durably(path)
     return place
 
 
@@ -117,12 +112,38 @@ def keep_aside(path: Path, now: datetime) -> Path:
     What replaces `path` afterwards leaves the second name with the old bytes.
     """
     real = Path(os.path.realpath(path))
-    stem = f"{real.name}.damaged-{now:%Y%m%dT%H%M%SZ}"
+    return _keep(real, real.with_name(f"{real.name}.damaged-{now:%Y%m%dT%H%M%SZ}"))
+
+
+def keep_elsewhere(path: Path, place: Path, now: datetime) -> Path:
+    """Give a file a second, durable name in another folder, as `keep_aside` does beside it, and return that.
+
+    For folders whose readers take every file in them for data. `place` lacks the time, which is added.
+    """
+    try:
+        make_durably(place.parent)
+    except OSError as error:
+        raise storage_error(error, place.parent) from error
+    return _keep(Path(os.path.realpath(path)), place.with_name(f"{place.name}.damaged-{now:%Y%m%dT%H%M%SZ}"))
+
+
+def remove_durably(path: Path) -> None:
+    """Remove a file so that no power cut brings it back; raises `StorageError` when the disk refuses."""
+    real = Path(os.path.realpath(path))  # a link stays: the next version belongs where it points
+    try:
+        real.unlink()
+        sync_folder(real.parent)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _keep(path: Path, first: Path) -> Path:
+    """Give a file the name `first`, or that with a number where it is taken; durable when it returns."""
     for number in range(1, 1000):
-        place = real.with_name(stem if number == 1 else f"{stem}-{number}")
+        place = first if number == 1 else first.with_name(f"{first.name}-{number}")
         try:
-            _name_twice(real, place)
-            sync_folder(real.parent)
+            _name_twice(path, place)
+            sync_folder(place.parent)
         except FileExistsError:
             continue
         except OSError as error:

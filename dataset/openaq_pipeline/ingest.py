@@ -78,10 +78,7 @@ class Parts(msgspec.Struct, frozen=True):
 
     def requests(self, order: Order, location: Location, known: Mapping[int, SensorState]) -> int:
         """Return how many requests a location's sensors will cost if they report hourly."""
-        windows = self.windows(order, location, known)
-        if order.span is not None:
-            windows = [plan.reported(each, location.datetime_first, location.datetime_last) for each in windows]
-        return plan.requests_for(windows)
+        return plan.requests_for(order.reckoned(location, each) for each in self.windows(order, location, known))
 
     def windows(self, order: Order, location: Location, known: Mapping[int, SensorState]) -> list[Window]:
         """Return what is to be asked of a location's sensors, those left out of which nothing is."""
@@ -112,6 +109,12 @@ class Order(msgspec.Struct, frozen=True):
             lookback=timedelta(hours=data.lookback_hours),
             sweep=timedelta(hours=data.sweep_hours),
         )
+
+    def reckoned(self, location: Location, window: Window) -> Window:
+        """Return the part of a sensor's window that its cost is reckoned by: of a backfill where there can be rows."""
+        if self.span is None:
+            return window
+        return plan.reported(window, location.datetime_first, location.datetime_last)
 
 
 class Ingested(msgspec.Struct, frozen=True):
@@ -264,7 +267,7 @@ class _LocationIngest:
         self._note(sensor, "ok")
 
     def _walk(self, sensor: Sensor, window: Window) -> None:
-        planned = plan.requests_for([window])
+        planned = plan.requests_for([self._reckoned(window)])
         try:
             for step in walk(self._parts.source, self._id, sensor.id, window):
                 self._parts.tally.add(asked=min(1, planned))
@@ -272,6 +275,10 @@ class _LocationIngest:
                 self._take(sensor, step)
         finally:
             self._parts.tally.add(asked=planned)  # a silent sensor costs one request, however long its window
+
+    def _reckoned(self, window: Window) -> Window:
+        known = self._parts.metadata.get(self._id)
+        return window if known is None else self._order.reckoned(known, window)
 
     def _take(self, sensor: Sensor, step: Step) -> None:
         """Take up a page; what is in hand is committed when it becomes too much."""

@@ -34,6 +34,7 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
         ("backfill", _add_backfill, "fill a range of the past, from the API or OpenAQ's archive; goes on after a stop"),
         ("schedule", _add_schedule, "run again and again: the daemon"),
         ("validate", _add_validate, "check the files on disk"),
+        ("verify", _add_verify, "check every byte of the data folder; --repair fetches again what is damaged"),
         ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
         ("query", _add_query, "ask the data on disk in SQL"),
         ("export", _add_export, "write the data on disk to one file, with their licences beside it"),
@@ -210,6 +211,26 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
         help="exit 1 below this share of clean rows in percent (default: monitoring.alerts.min_quality_score, 90)",
     )
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.validate_command"))
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="set aside what is damaged, keep every row that can be read and fetch the others again",
+    )
+    parser.add_argument(
+        "--locations",
+        type=location_id,
+        nargs="+",
+        action="extend",
+        metavar="ID",
+        help="OpenAQ location ids (default: all in the data folder)",
+    )
+    parser.add_argument("--json", action="store_true", help="print what is found as one JSON object")
+    parser.add_argument("--base-url", metavar="U", help="fetch from another OpenAQ, such as the simulator; ends in /v3")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.verify_command"))
 
 
 def _add_monitor(parser: argparse.ArgumentParser) -> None:

@@ -47,7 +47,7 @@ def main(namespace: argparse.Namespace) -> int:
     apply(settings, to_file=not namespace.dry_run)
     if namespace.dry_run:
         plan = _dry_run(settings, span, source, reset=namespace.reset_state)
-        _print_json(plan) if namespace.json else print(show.plan(plan))
+        print_json(plan) if namespace.json else print(show.plan(plan))
         return 0
     with stopping() as stop, watching(quiet=namespace.json) as watcher:
         if span is not None:
@@ -58,7 +58,7 @@ def main(namespace: argparse.Namespace) -> int:
     if span is None:
         after_poll(settings, report, utc_now())
     if namespace.json:
-        _print_json(metrics_of(report))
+        print_json(metrics_of(report))
     else:
         print(show.report(report, settings.data_dir))
     return exit_code(report)
@@ -139,7 +139,8 @@ def stopping() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """Print anything as JSON."""
     sys.stdout.flush()
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")  # JSON is UTF-8
     sys.stdout.buffer.flush()

@@ -43,6 +43,10 @@ class AlertFile:
             return self._unsaved
         return self._stored() or Book(uuid4())
 
+    def is_damaged(self) -> bool:
+        """Say whether there is a file that holds no book of this version. Raises `StorageError` if it can't be read."""
+        return self._stored() is None and self._path.exists()
+
     def change(self, now: datetime, function: Callable[[Book], Book]) -> Book:
         """Store what `function` makes of the book, and return it. A damaged book is set aside, and a new one begun.
 

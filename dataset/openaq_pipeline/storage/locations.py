@@ -304,7 +304,7 @@ def _scan(path: Path, location_id: int) -> dict[int, datetime]:
     latest: dict[int, datetime] = {}
     last: tuple[datetime, int] | None = None
     with path.open("rb") as file:
-        for row in _lines(file):
+        for row in lines(file):
             here = (row.datetime, row.sensors_id)
             if row.location_id != location_id or (last is not None and here <= last):
                 raise msgspec.DecodeError("not sorted, not unique, or of another location")
@@ -313,18 +313,18 @@ def _scan(path: Path, location_id: int) -> dict[int, datetime]:
     return latest
 
 
-def _lines(file: Iterable[bytes]) -> Iterator[Measurement]:
-    """Yield the rows of a file in our form, line by line."""
-    lines = iter(file)
-    first = next(lines, b"")
-    if first == EMPTY and next(lines, None) is None:
+def lines(file: Iterable[bytes]) -> Iterator[Measurement]:
+    """Yield the rows of a file in our form, line by line; raises one of `UNREADABLE` where it is in another."""
+    rest = iter(file)
+    first = next(rest, b"")
+    if first == EMPTY and next(rest, None) is None:
         return
     if first != HEAD:
         raise msgspec.DecodeError("does not begin as our files do")
     more = True
-    for line in lines:
+    for line in rest:
         if not more:
-            if line == b"]\n" and next(lines, None) is None:
+            if line == b"]\n" and next(rest, None) is None:
                 return
             break
         more = line.endswith(BETWEEN)

@@ -8,7 +8,7 @@ it costs reading again. Backfills of other locations never meet here, those of t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -17,9 +17,13 @@ from openaq_pipeline.files import make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, ArchiveStamp, Window
 
 VERSION = 1
+DAY = timedelta(days=1)
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-class _Document(msgspec.Struct):
+class Document(msgspec.Struct):
+    """The file as it is read: `sensors` by id, `archive` by the day in a file's name."""
+
     version: int = VERSION
     sensors: dict[int, Window] = {}
     archive: dict[str, ArchiveStamp] = {}
@@ -65,28 +69,57 @@ class Progress:
             document.sensors = {}
             self._save(location_id, document)
 
-    def _path(self, location_id: int) -> Path:
+    def forget(self, location_id: int, span: Window) -> None:
+        """Forget what was read in a range, so that the next backfill reads it again."""
+        document = self._load(location_id)
+        # A file's day is one at the station, which begins and ends up to 14 hours off UTC's.
+        first, last = (moment.date().isoformat() for moment in (_shifted(span.start, -DAY), _shifted(span.end, DAY)))
+        archive = {day: stamp for day, stamp in document.archive.items() if not first <= day <= last}
+        apart = {
+            key: read for key, read in document.sensors.items() if span.end <= read.start or read.end <= span.start
+        }
+        if (archive, apart) != (document.archive, document.sensors):
+            self._save(location_id, Document(VERSION, apart, archive))
+
+    def path(self, location_id: int) -> Path:
+        """Return where a location's progress is."""
         return self._folder / ".backfill" / f"location_{int(location_id)}.json"
 
-    def _load(self, location_id: int) -> _Document:
+    def _load(self, location_id: int) -> Document:
         """Return what is remembered; nothing where it can't be read, because it only saves work."""
-        path = self._path(location_id)
+        path = self.path(location_id)
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=_Document)
+            found = decode(path.read_bytes())
         except FileNotFoundError:
-            return _Document()
+            return Document()
         except OSError as error:
             raise storage_error(error, path) from error
         except UNREADABLE:
-            return _Document()
-        aware = all(window.start.tzinfo and window.end.tzinfo for window in found.sensors.values())
-        return found if found.version == VERSION and aware else _Document()
+            return Document()
+        return found if found.version == VERSION else Document()
 
-    def _save(self, location_id: int, document: _Document) -> None:
-        path = self._path(location_id)
+    def _save(self, location_id: int, document: Document) -> None:
+        path = self.path(location_id)
         try:
             make_durably(path.parent)
         except OSError as error:
             raise storage_error(error, path) from error
         with replacing(path) as file:
             file.write(msgspec.json.encode(document) + b"\n")
+
+
+def decode(body: bytes) -> Document:
+    """Return what a file of any version says; raises one of `UNREADABLE`, also for a time without a zone."""
+    found = msgspec.json.decode(body, type=Document)
+    stamps = [moment for read in found.sensors.values() for moment in (read.start, read.end)]
+    if not all(moment.tzinfo for moment in (*stamps, *(stored.modified_utc for stored in found.archive.values()))):
+        raise msgspec.ValidationError("times must end in Z or in an offset from UTC")
+    return found
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    """Return the moment so much later, or the first or the last there is."""
+    try:
+        return moment + by
+    except OverflowError:
+        return LAST if by > timedelta(0) else FIRST

@@ -78,6 +78,11 @@ class StateFile:
         with self._guard:
             return self._locations.get(location_id, LocationState())
 
+    def locations(self) -> dict[int, LocationState]:
+        """Return what is remembered of all locations."""
+        with self._guard:
+            return dict(self._locations)
+
     def requests_of_a_poll(self) -> int:
         """Return how many requests a poll of this folder sends: one a sensor, and once a day one a location."""
         with self._guard:
