@@ -263,6 +263,7 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         "history/location_id={id}/year={year}/measurements.parquet": '"measurements.parquet"',
         ".sealed/location_{id}.json": '".sealed"',
         ".backfill/location_{id}.json": '".backfill"',
+        ".repair/location_{id}.json": '".repair"',
         ".location_{id}.loss": ".loss",
         "*.damaged-{time}": ".damaged-",
         ".*.tmp": ".tmp",
