@@ -206,9 +206,13 @@ def test_with_a_key_the_api_is_asked_for_what_the_archive_has_not_or_when_it_is_
 ) -> None:
     rows = kept.facts()
     (tmp_path / "none").mkdir()
-    for place in ("none", "nowhere"):
+    for archive in (
+        ArchiveSettings(location=str(tmp_path / "none")),
+        ArchiveSettings(location=str(tmp_path / "nowhere")),
+        ArchiveSettings(endpoint="http://127.0.0.1:9"),
+    ):
         cut_year(kept)
-        poorer = kept.settings.model_copy(update={"archive": ArchiveSettings(location=str(tmp_path / place))})
+        poorer = kept.settings.model_copy(update={"archive": archive})
         assert all(one.complete for one in kept.repair(poorer))
         assert kept.errors() == []
         assert kept.facts() == rows

@@ -34,7 +34,7 @@ def main(namespace: argparse.Namespace) -> int:
     found = verify(settings.data_dir, namespace.locations or (), watch=_watch)
     repairs: tuple[Mended, ...] = ()
     after = found
-    if namespace.repair and found.findings:
+    if namespace.repair and (not found.sound or any(finding.rule == "left_behind" for finding in found.findings)):
         if not namespace.json:
             print("\n".join(lines(found)))
         repairs, after = _repaired(settings, found, namespace, say)
