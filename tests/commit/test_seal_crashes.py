@@ -13,7 +13,7 @@ import pytest
 from openaq_pipeline import files
 from openaq_pipeline.columns import to_rows
 from openaq_pipeline.commit import commit
-from openaq_pipeline.commit.seal import seal
+from openaq_pipeline.commit.seal import open_history, seal
 from openaq_pipeline.errors import FatalError, StorageError
 from openaq_pipeline.model import Counts, FileMark, Measurement, file_order
 from openaq_pipeline.quality.rules import Judge
@@ -149,3 +149,17 @@ def test_a_seal_of_a_newer_version_is_refused(store: LocationFiles) -> None:
     path.write_bytes(b'{"version":2,"sealed_to":"2026-01-01T00:00:00Z","more":1}')
     with pytest.raises(FatalError, match="newer version"):
         store.sealed_to(ID)
+
+
+def test_a_history_whose_file_was_not_made_yet_gets_it_from_the_next_who_opens_it(
+    tmp_path: Path, crashing: Crashing
+) -> None:
+    store = LocationFiles(tmp_path)
+    crashing.countdown = 2 * 2  # the note that no poll was here, and the seal
+    with pytest.raises(Crash):
+        open_history(ID, MIDDLE, files=store, licenses=())
+    assert (store.sealed_to(ID), store.mark(ID)) == (MIDDLE, None)
+    crashing.countdown = None
+    assert open_history(ID, MIDDLE, files=store, licenses=()) is not None
+    assert store.mark(ID) is not None
+    assert store.inspect(ID, None, SEEN).latest == {}
