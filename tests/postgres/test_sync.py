@@ -360,7 +360,7 @@ TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12)
 @given(
     st.tuples(TEXT, TEXT, TEXT),
     st.lists(TEXT, max_size=3),
-    st.one_of(st.none(), st.floats(allow_nan=False)),
+    st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)),
     st.datetimes(timezones=st.just(UTC)),
 )
 def test_any_text_and_any_number_arrive_as_they_are_from_either_kind_of_file(

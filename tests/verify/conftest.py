@@ -104,6 +104,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """Make the folder once, with an archive that has what OpenAQ's has by now."""
     folder = tmp_path_factory.mktemp("kept")
     with running(named.bench(locations=2, sensors=2, days=DAYS), options=Options(requests_per_minute=0)) as simulator:
+        # No hour begins while a test compares what was with what is.
+        simulator.clock.set(datetime.now(UTC) - timedelta(minutes=10))
+        simulator.clock.freeze()
         here, there = (station.id for station in simulator.world.stations)
         settings = Settings(
             data_dir=folder / "data",
