@@ -118,3 +118,29 @@ def test_rows_are_fetched_in_pages_until_a_short_one(simulate: Simulate, tmp_pat
     assert [entry.path for entry in simulator.requests.entries()].count(
         f"/v3/sensors/{simulator.world.stations[0].sensors[0].id}/measurements"
     ) == 3
+
+
+def test_licences_that_can_not_be_asked_cost_one_request_and_fail_nothing(settings: Settings, bench: Running) -> None:
+    bench.faults.inject("status", "/licenses", status=503)
+    report = run.run_once(settings)
+    assert report.complete
+    assert report.requests == report.requests_planned
+    assert [entry.path for entry in bench.requests.entries()].count("/v3/licenses") == 1
+    assert not (settings.data_dir / "licenses.json").exists()
+    bench.faults.clear()
+    run.run_once(settings)
+    assert (settings.data_dir / "licenses.json").exists()
+
+
+def test_a_poll_that_has_used_its_budget_up_does_not_wait_to_ask_for_licences(
+    settings: Settings, bench: Running
+) -> None:
+    needed = run.run_once(settings).requests - 1
+    (settings.data_dir / "licenses.json").unlink()
+    (settings.data_dir / "locations.json").unlink()
+    bench.requests.clear()
+    api = settings.api.model_copy(update={"api_key": SecretStr("another"), "requests_per_minute": needed})
+    report = run.run_once(settings.model_copy(update={"api": api}))
+    assert report.complete
+    assert report.requests == needed
+    assert "/v3/licenses" not in [entry.path for entry in bench.requests.entries()]

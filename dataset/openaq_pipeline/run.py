@@ -68,16 +68,18 @@ def run_once(
     order = Order(clock(), reset=reset)
     check_selection(settings)
     files.make_folder(settings.data_dir)
-    with files.hold_folder(settings.data_dir), connected(settings, stop) as (client, _):
+    with files.hold_folder(settings.data_dir), connected(settings, stop) as (client, budget):
         stores = Stores(settings)
         stores.load(order.now, repair=True)
         parts = stores.parts(client, clock)
         with suppress(OSError):
             watcher.planned(make_plan(parts, settings, order))
         reports, problem = run_all(partial(ingest, parts, order=order), settings, watcher, stop)
-        more = _licenses(stores, Api(client, clock).licenses, order.now) if problem is None else 0
-        report = report_of(order.now, began, client, reports, problem)
-        report = _finish(stores, msgspec.structs.replace(report, more_planned=more))
+        report = _saved(stores, report_of(order.now, began, client, reports, problem))
+        if report.complete and budget.is_free():  # nobody waits for what can as well be asked by the next run
+            more = _licenses(stores, Api(client, clock).licenses, order.now)
+            report = msgspec.structs.replace(report, more_planned=more, requests=client.requests_sent)
+        report = _noted(stores, report)
         log_report(report)
         return report
 
@@ -136,7 +138,7 @@ def log_report(report: RunReport) -> None:
     )
 
 
-def _finish(stores: Stores, report: RunReport) -> RunReport:
+def _saved(stores: Stores, report: RunReport) -> RunReport:
     """Write what a poll has learnt, and return the report with what went wrong in doing so."""
     report = msgspec.structs.replace(report, consecutive_failures=stores.state.count_run(failed=report.failed))
     try:
@@ -144,11 +146,23 @@ def _finish(stores: Stores, report: RunReport) -> RunReport:
         stores.metadata.save()
         for location in report.locations:
             stores.files.vouch(location.location_id, stores.state.get(location.location_id).file)
+    except PipelineError as error:
+        return _fallen_short(report, error)
+    return report
+
+
+def _noted(stores: Stores, report: RunReport) -> RunReport:
+    """Add a poll to the history of runs, and return the report with what went wrong in doing so."""
+    try:
         if warning := history.append(stores.settings.data_dir, metrics_of(report), report.started):
             log.warning(warning)
     except PipelineError as error:
-        return msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
+        return _fallen_short(report, error)
     return report
+
+
+def _fallen_short(report: RunReport, error: PipelineError) -> RunReport:
+    return msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
 
 
 def dry_run(settings: Settings, order: Order) -> RunPlan:

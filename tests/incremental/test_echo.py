@@ -41,7 +41,7 @@ def test_the_look_back_and_the_sweep_are_known_side_by_side_and_no_more() -> Non
     assert state.watermark == EDGE
 
 
-values = st.one_of(st.none(), st.floats(allow_nan=False))
+values = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 reads = st.dictionaries(st.integers(-50, -1), values, max_size=5)
 
 

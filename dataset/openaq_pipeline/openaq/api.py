@@ -34,8 +34,8 @@ class Api:
         return found
 
     def licenses(self) -> list[LicenseTerms]:
-        """Return the terms of every licence OpenAQ knows; one request."""
-        return parse.licenses(self._client.get("/licenses", {"limit": PAGE_LIMIT}), self._clock())
+        """Return the terms of every licence OpenAQ knows; one request that is not repeated: the next run asks again."""
+        return parse.licenses(self._client.get("/licenses", {"limit": PAGE_LIMIT}, most=1), self._clock())
 
     def measurements(self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None) -> Page:
         """Return the oldest `PAGE_LIMIT` measurements of a sensor in a window.

@@ -143,6 +143,11 @@ class Budget:
             minute, hour = self._counts(now)
             return BudgetUse(minute, hour, self._minute_limit(now), self._per_hour)
 
+    def is_free(self) -> bool:
+        """Say whether one more request could leave now without a wait."""
+        with self._transaction():
+            return self._wait(self._clock()) <= 0
+
     def close(self) -> None:
         """Release the file."""
         with self._guard:

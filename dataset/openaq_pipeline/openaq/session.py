@@ -73,16 +73,24 @@ class Client:
         self.slowest_seconds: float | None = None
         self._unreachable_in_a_row = 0
 
-    def get(self, path: str, params: Mapping[str, str | int] | None = None, *, attempts: int = ATTEMPTS) -> bytes:
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        attempts: int = ATTEMPTS,
+        most: int = ATTEMPTS,
+    ) -> bytes:
         """Return the JSON body of a good answer.
 
         Raises `FatalError`, `ItemMissing` or `WindowTooLarge` at once, `ServerFault` after `attempts` tries, and
         `Unreachable` or another `RetriableError`, which say nothing of the question, after `ATTEMPTS`; between them is
-        an exponential back-off with jitter. Whatever `checkpoint` raises (a stop) comes before a request leaves.
+        an exponential back-off with jitter. More than `most` tries are made in no case. Whatever `checkpoint` raises (a
+        stop) comes before a request leaves.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(RetriableError),
-            stop=lambda state: state.attempt_number >= (attempts if _is_fault(state) else ATTEMPTS),
+            stop=lambda state: state.attempt_number >= min(most, attempts if _is_fault(state) else ATTEMPTS),
             wait=self._wait,
             sleep=self._sleep,
             reraise=True,
