@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from openaq_pipeline.errors import RetriableError
-from openaq_pipeline.ingest import STUBBORN_AFTER, Order, Parts, ingest
+from openaq_pipeline.ingest import STUBBORN_AFTER, ingest
 from openaq_pipeline.model import Page, Window
 from openaq_pipeline.monitoring.tally import Tally
+from openaq_pipeline.order import Order, Parts
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings, ValidationSettings

@@ -16,9 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from openaq_pipeline.errors import PipelineError, RetriableError, ServerFault, Unreachable, WindowTooLarge
 from openaq_pipeline.incremental.plan import is_parked
-from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
+from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import Location, Measurement, Page, Reject, Sensor, SensorState, Window
 from openaq_pipeline.monitoring.tally import Tally
+from openaq_pipeline.order import Ingested, Order, Parts
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings, SeriesTests, ValidationSettings

@@ -10,8 +10,9 @@ from pydantic import SecretStr
 
 from openaq_pipeline import run
 from openaq_pipeline.errors import FatalError
-from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
+from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import RunReport
+from openaq_pipeline.order import Ingested, Order, Parts
 from openaq_pipeline.settings import ApiSettings, DataSettings, Settings
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running

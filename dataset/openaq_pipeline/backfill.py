@@ -19,7 +19,7 @@ import msgspec
 from openaq_pipeline import files, run
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import due, plan
-from openaq_pipeline.ingest import Ingested, Order, Parts, ingest, one_change
+from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import (
     Counts,
     Gauge,
@@ -32,6 +32,7 @@ from openaq_pipeline.model import (
 )
 from openaq_pipeline.openaq.budget import Budget, BudgetUse, Reserve
 from openaq_pipeline.openaq.session import Client
+from openaq_pipeline.order import Ingested, Order, Parts, one_change
 from openaq_pipeline.run import Watcher, log_report, report_of, run_all
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.wiring import Stop, Stores, connected, utc_now

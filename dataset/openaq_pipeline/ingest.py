@@ -5,8 +5,8 @@ The unit of work is the sensor, because OpenAQ gives one series per sensor; the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -40,12 +40,8 @@ from openaq_pipeline.model import (
     SensorState,
     Window,
 )
-from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.series import Step, walk
-from openaq_pipeline.ports import MetadataStore, ProgressStore, RejectStore, RowStore, Source, StateStore
-from openaq_pipeline.quality.required import Required
-from openaq_pipeline.quality.rules import Judge
-from openaq_pipeline.settings import DataSettings
+from openaq_pipeline.order import Ingested, Order, Parts, one_change
 
 ROWS_IN_FLIGHT = 20_000
 """A worker that holds more rows than this commits them, so that memory does not grow with the window."""
@@ -53,75 +49,6 @@ ROWS_IN_FLIGHT = 20_000
 
 STUBBORN_AFTER = 3
 """So many failed reads in a row are no passing trouble, although each alone could be (504, unreadable answers)."""
-
-
-class Parts(msgspec.Struct, frozen=True):
-    """What an ingest works with. `progress` is where a backfill goes on from; None: from the beginning."""
-
-    source: Source
-    rows: RowStore
-    rejects: RejectStore
-    state: StateStore
-    metadata: MetadataStore
-    judge: Judge
-    required: Required
-    data: DataSettings
-    tally: Tally
-    progress: ProgressStore | None = None
-
-    def window(self, order: Order, location_id: int, sensors_id: int, state: SensorState) -> Window | None:
-        """Return what is to be asked of a sensor; None: nothing, or a backfill before this one has read it all."""
-        window = order.window(state, self.data)
-        if window is None or order.span is None or self.progress is None:
-            return window
-        return self.progress.rest(location_id, sensors_id, window)
-
-    def requests(self, order: Order, location: Location, known: Mapping[int, SensorState]) -> int:
-        """Return how many requests a location's sensors will cost if they report hourly."""
-        return plan.requests_for(order.reckoned(location, each) for each in self.windows(order, location, known))
-
-    def windows(self, order: Order, location: Location, known: Mapping[int, SensorState]) -> list[Window]:
-        """Return what is to be asked of a location's sensors, those left out of which nothing is."""
-        states = ((sensor.id, known.get(sensor.id, SensorState())) for sensor in location.sensors)
-        found = (self.window(order, location.id, sensors_id, state) for sensors_id, state in states)
-        return [window for window in found if window is not None]
-
-
-class Order(msgspec.Struct, frozen=True):
-    """What a run is to do, the same for every location.
-
-    `now` is where every window ends. `span` is the range of a backfill, which moves no watermark; None: a poll.
-    `reset` reads at least the first span anew and keeps the data.
-    """
-
-    now: datetime
-    span: Window | None = None
-    reset: bool = False
-
-    def window(self, state: SensorState, data: DataSettings) -> Window | None:
-        """Return the window to ask of a sensor; None: nothing to ask."""
-        if self.span is not None:
-            return self.span
-        return plan.plan_window(
-            state,
-            self.now,
-            initial=timedelta(days=data.initial_days),
-            lookback=timedelta(hours=data.lookback_hours),
-            sweep=timedelta(hours=data.sweep_hours),
-        )
-
-    def reckoned(self, location: Location, window: Window) -> Window:
-        """Return the part of a sensor's window that its cost is reckoned by: of a backfill where there can be rows."""
-        if self.span is None:
-            return window
-        return plan.reported(window, location.datetime_first, location.datetime_last)
-
-
-class Ingested(msgspec.Struct, frozen=True):
-    """What came of one location; `ends_run` is the error that concerns all others too, None if there is none."""
-
-    report: LocationReport
-    ends_run: PipelineError | None = None
 
 
 def ingest(parts: Parts, location_id: int, order: Order) -> Ingested:
@@ -407,12 +334,3 @@ class _LocationIngest:
             tuple(self._warnings),
             change=one_change(self._changes),
         )
-
-
-def one_change(changes: Iterable[Change]) -> Change | None:
-    """Return changes of a file as one; None: there is none, or something else changed it in between."""
-    steps = iter(changes)
-    found = next(steps, None)
-    for step in steps:
-        found = found.then(step) if found is not None else None
-    return found

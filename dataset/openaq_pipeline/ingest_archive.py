@@ -19,7 +19,6 @@ from openaq_pipeline.commit.recent import Committed, by_sensor
 from openaq_pipeline.commit.seal import open_history
 from openaq_pipeline.errors import ConfigError, FatalError, PipelineError, Stopped, Unreachable
 from openaq_pipeline.incremental import plan
-from openaq_pipeline.ingest import Ingested, one_change
 from openaq_pipeline.model import (
     ArchiveStamp,
     Change,
@@ -36,6 +35,7 @@ from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.archive import Archive
 from openaq_pipeline.openaq.archive_files import ArchiveFile
 from openaq_pipeline.openaq.archive_rows import ArchiveRows
+from openaq_pipeline.order import Ingested, one_change
 from openaq_pipeline.ports import MetadataStore, ProgressStore, RejectStore, RowStore, StateStore
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge

@@ -15,7 +15,7 @@ import msgspec
 from openaq_pipeline import files
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped
 from openaq_pipeline.incremental import plan
-from openaq_pipeline.ingest import Ingested, Order, Parts, ingest
+from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import (
     Counts,
     Gauge,
@@ -31,6 +31,7 @@ from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.openaq.answers import KEY_HINT
 from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.openaq.session import Client
+from openaq_pipeline.order import Ingested, Order, Parts
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import licenses
 from openaq_pipeline.wiring import Stop, Stores, connected, utc_now

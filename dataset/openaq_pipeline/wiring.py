@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from openaq_pipeline.errors import Stopped
-from openaq_pipeline.ingest import Parts
 from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.openaq.budget import Budget, Reserve, ledger_path
 from openaq_pipeline.openaq.session import Client, require_key
+from openaq_pipeline.order import Parts
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import Settings
