@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
 
 import pytest
 
-from openaq_pipeline import files
 from openaq_pipeline.columns import to_rows
 from openaq_pipeline.commit import commit
 from openaq_pipeline.commit.seal import open_history, seal
@@ -20,6 +17,7 @@ from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import ValidationSettings
 from openaq_pipeline.storage import history, locations, sealed
 from openaq_pipeline.storage.locations import LocationFiles
+from tests.crashing import Crash, Crashing
 from tests.measurements import measurement
 from tests.memory import MemoryRejects
 
@@ -31,35 +29,9 @@ JUDGE = Judge(ValidationSettings())
 ROWS = [measurement(float(day), START + timedelta(days=day), first_seen=SEEN) for day in range(60)]
 
 
-class Crash(BaseException):
-    """The process is gone."""
-
-
-class Crashing:
-    """`files.replacing` that crashes in front of or behind the write of a number."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.countdown: int | None = None
-        for module in (history, locations, sealed):
-            monkeypatch.setattr(module, "replacing", self.replacing)
-
-    def tick(self) -> None:
-        if self.countdown is not None:
-            self.countdown -= 1
-            if self.countdown < 0:
-                raise Crash
-
-    @contextmanager
-    def replacing(self, path: Path) -> Iterator[IO[bytes]]:
-        self.tick()
-        with files.replacing(path) as file:
-            yield file
-        self.tick()
-
-
 @pytest.fixture
 def crashing(monkeypatch: pytest.MonkeyPatch) -> Crashing:
-    return Crashing(monkeypatch)
+    return Crashing(monkeypatch, (history, locations, sealed), behind=True)
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
 
 import pyarrow.parquet as pq
 import pytest
@@ -26,6 +25,7 @@ from openaq_pipeline.storage.owed import Owed
 from openaq_pipeline.storage.progress import Progress
 from openaq_pipeline.verify import verify
 from openaq_pipeline.wiring import Stop, utc_now
+from tests.crashing import Crash, Crashing
 from tests.verify.conftest import Kept
 
 Damage = Callable[[Kept], None]
@@ -95,7 +95,7 @@ def test_a_repair_that_is_killed_before_any_of_its_writes_loses_nothing_and_is_t
 ) -> None:
     rows = kept.facts()
     damage(kept)
-    crashing = Crashing(monkeypatch)
+    crashing = crashing_repair(monkeypatch)
     shutil.copytree(kept.data, tmp_path / "damaged")
     step = 3 if damage is everything else 1  # all three at once: each third write, so that it takes seconds
     for writes in range(0, 1000, step):
@@ -114,40 +114,14 @@ def test_a_repair_that_is_killed_before_any_of_its_writes_loses_nothing_and_is_t
     assert writes >= 4
 
 
-class Crash(BaseException):
-    """The process is gone."""
-
-
-class Crashing:
+def crashing_repair(monkeypatch: pytest.MonkeyPatch) -> Crashing:
     """Files that are replaced, kept or removed up to a number of times, and then the process is gone."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.countdown: int | None = None
-        for module in (history, locations, sealed, owed, progress):
-            monkeypatch.setattr(module, "replacing", self.replacing)
-        for name in ("keep_aside", "keep_elsewhere", "remove_durably"):
-            monkeypatch.setattr(files, name, self.counted(getattr(files, name)))
-        monkeypatch.setattr(owed, "remove_durably", files.remove_durably)
-        monkeypatch.setattr(locations, "keep_aside", files.keep_aside)
-
-    def tick(self) -> None:
-        if self.countdown is not None:
-            self.countdown -= 1
-            if self.countdown < 0:
-                raise Crash
-
-    @contextmanager
-    def replacing(self, path: Path) -> Iterator[IO[bytes]]:
-        self.tick()
-        with files.replacing(path) as file:
-            yield file
-
-    def counted(self, function: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: object) -> object:
-            self.tick()
-            return function(*arguments)
-
-        return call
+    crashing = Crashing(monkeypatch, (history, locations, sealed, owed, progress))
+    for name in ("keep_aside", "keep_elsewhere", "remove_durably"):
+        monkeypatch.setattr(files, name, crashing.counted(getattr(files, name)))
+    monkeypatch.setattr(owed, "remove_durably", files.remove_durably)
+    monkeypatch.setattr(locations, "keep_aside", files.keep_aside)
+    return crashing
 
 
 def test_without_a_key_the_archive_gives_what_is_old_enough_and_the_rest_is_said_to_be_missing(kept: Kept) -> None:
