@@ -78,6 +78,13 @@ def test_a_cron_line_always_moves_on(moment: datetime, line: str, zone: str) -> 
     assert cron.after(first - timedelta(seconds=1)) == first
 
 
+def test_a_time_that_the_clocks_skip_fires_after_the_gap_from_wherever_it_is_asked() -> None:
+    cron, fires = Cron("30 2 * * *", "America/St_Johns"), datetime(2028, 3, 12, 6, tzinfo=UTC)
+    for seconds in (86_000, 3_600, 1):
+        assert cron.after(fires - timedelta(seconds=seconds)) == fires
+    assert cron.after(fires) == datetime(2028, 3, 13, 5, tzinfo=UTC)
+
+
 def test_a_missed_cron_time_is_made_up_once() -> None:
     schedule = ScheduleSettings(mode="cron", cron="0 3 * * *")
     assert next_due(schedule, NOW - timedelta(days=4), NOW) == NOW

@@ -11,6 +11,8 @@ from apscheduler.triggers.cron import CronTrigger
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 FIELDS = 5
 ANY_WEEKDAY = "*"
+LONGEST_GAP = timedelta(hours=3)
+"""Longer than any clock is put forward by for summer: two hours, at Antarctica/Troll."""
 
 
 class Cron:
@@ -24,7 +26,7 @@ class Cron:
         if len(fields) != FIELDS:
             raise ValueError(f"it has {len(fields)} fields instead of {FIELDS}")
         minute, hour, day, month, weekday = fields
-        zone = ZoneInfo(timezone)
+        self._zone = zone = ZoneInfo(timezone)
         days = [(day, _weekdays(weekday))]
         if not day.startswith("*") and not weekday.startswith("*"):
             # "0 0 1 * 1" is the first of the month and every Monday; APScheduler would want both at once.
@@ -40,6 +42,21 @@ class Cron:
 
     def after(self, moment: datetime) -> datetime:
         """Return the first time it fires later than `moment`, in UTC."""
+        fires = moment - LONGEST_GAP if self._skipped_hours_before(moment) else moment
+        while (fires := self._next(fires)) <= moment:
+            pass
+        return fires
+
+    def _skipped_hours_before(self, moment: datetime) -> bool:
+        """Say whether clocks were put forward just before.
+
+        A time in the hour that they skipped fires after it, but only for who asks from before it.
+        """
+        before, now = (each.astimezone(self._zone).utcoffset() for each in (moment - LONGEST_GAP, moment))
+        return before is not None and now is not None and before < now
+
+    def _next(self, moment: datetime) -> datetime:
+        """Return the first time that a trigger gives after `moment`."""
         start = moment.astimezone(UTC) + timedelta(microseconds=1)
         found: list[datetime | None] = [trigger.get_next_fire_time(None, start) for trigger in self._triggers]
         times = [time.astimezone(UTC) for time in found if time is not None]
