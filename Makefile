@@ -13,7 +13,7 @@ run: $(VENV)/.runtime  ## Run the main job once and show what it got (without a 
 	@$(BIN)/python -m openaq_pipeline first-run
 
 test: $(VENV)/.dev  ## Run the tests
-	$(BIN)/python -m pytest -n 4 tests
+	$(BIN)/python -m pytest -n 4 --dist worksteal tests
 
 lint: $(VENV)/.dev  ## Format, lint, types and import contract
 	$(BIN)/ruff format --check .
