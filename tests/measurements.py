@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from openaq_pipeline.model import Measurement
+from openaq_pipeline.model import License, Location, Measurement, Sensor
 
 
 def measurement(
@@ -34,4 +35,35 @@ def measurement(
         issues=(),
         source="api",
         first_seen=first_seen,
+    )
+
+
+def described(
+    location_id: int,
+    *,
+    name: str | None,
+    fetched: datetime,
+    licenses: Iterable[License] = (),
+    sensors: Iterable[Sensor] = (),
+    datetime_first: datetime | None = None,
+) -> Location:
+    """Return a location in Kathmandu as OpenAQ describes it."""
+    return Location(
+        id=location_id,
+        name=name,
+        locality=None,
+        timezone="Asia/Kathmandu",
+        country_code="NP",
+        country_name="Nepal",
+        latitude=27.7,
+        longitude=85.3,
+        provider="AirNow",
+        owner=None,
+        is_mobile=False,
+        is_monitor=True,
+        licenses=tuple(licenses),
+        sensors=tuple(sensors),
+        datetime_first=datetime_first,
+        datetime_last=None,
+        fetched=fetched,
     )

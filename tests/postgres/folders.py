@@ -14,7 +14,7 @@ from openaq_pipeline.columns import to_table
 from openaq_pipeline.files import replacing
 from openaq_pipeline.model import Location, Measurement, Sensor, file_order
 from openaq_pipeline.storage import sealed
-from tests.measurements import measurement
+from tests.measurements import described, measurement
 from tests.storage.rows import as_file
 
 SEEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -69,24 +69,9 @@ def seal(folder: Path, location_id: int, end: datetime) -> None:
 
 def location(location_id: int, name: str | None = "Somewhere", sensors: Sequence[int] = (71, 72)) -> Location:
     """Return a described location."""
-    return Location(
-        id=location_id,
-        name=name,
-        locality=None,
-        timezone="Asia/Kathmandu",
-        country_code="NP",
-        country_name="Nepal",
-        latitude=27.7,
-        longitude=85.3,
-        provider="AirNow",
-        owner=None,
-        is_mobile=False,
-        is_monitor=True,
-        licenses=(),
-        sensors=tuple(Sensor(number, 2, "pm25", "µg/m³") for number in sensors),
-        datetime_first=datetime(2016, 1, 1, tzinfo=UTC),
-        datetime_last=None,
-        fetched=SEEN,
+    found = [Sensor(number, 2, "pm25", "µg/m³") for number in sensors]
+    return described(
+        location_id, name=name, fetched=SEEN, sensors=found, datetime_first=datetime(2016, 1, 1, tzinfo=UTC)
     )
 
 

@@ -14,7 +14,7 @@ from openaq_pipeline import columns
 from openaq_pipeline.files import replacing
 from openaq_pipeline.model import License, LicenseTerms, Location, Measurement, Sensor, file_order
 from openaq_pipeline.storage.sealed import history_folder, seal
-from tests.measurements import measurement
+from tests.measurements import described, measurement
 
 SEEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 UNITS = {"pm25": "µg/m³", "o3": "ppm"}
@@ -82,25 +82,7 @@ def location(location_id: int, licenses: Sequence[License] = (CC_BY,), name: str
         Sensor(location_id * 10 + place, NUMBERS[parameter], parameter, UNITS[parameter])
         for place, parameter in enumerate(UNITS, start=1)
     )
-    return Location(
-        id=location_id,
-        name=name,
-        locality=None,
-        timezone="Asia/Kathmandu",
-        country_code="NP",
-        country_name="Nepal",
-        latitude=27.7,
-        longitude=85.3,
-        provider="AirNow",
-        owner=None,
-        is_mobile=False,
-        is_monitor=True,
-        licenses=tuple(licenses),
-        sensors=sensors,
-        datetime_first=None,
-        datetime_last=None,
-        fetched=SEEN,
-    )
+    return described(location_id, name=name, fetched=SEEN, licenses=licenses, sensors=sensors)
 
 
 def describe(folder: Path, *locations: Location) -> None:

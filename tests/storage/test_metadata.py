@@ -15,29 +15,19 @@ from openaq_pipeline.files import hold_descriptions
 from openaq_pipeline.model import License, Location, Sensor
 from openaq_pipeline.ports import MetadataStore
 from openaq_pipeline.storage.metadata import Metadata
+from tests.measurements import described
 from tests.memory import MemoryMetadata
 from tests.storage.rows import ID, NOW, hour, names
 
 
 def location(location_id: int = ID, fetched: datetime = NOW, name: str | None = "Kathmandu · काठमाडौं") -> Location:
-    return Location(
-        id=location_id,
+    return described(
+        location_id,
         name=name,
-        locality=None,
-        timezone="Asia/Kathmandu",
-        country_code="NP",
-        country_name="Nepal",
-        latitude=27.7172,
-        longitude=85.324,
-        provider="AirNow",
-        owner=None,
-        is_mobile=False,
-        is_monitor=True,
-        licenses=(License(33, "US Public Domain", "EPA", None, "2016-01-30", None),),
-        sensors=(Sensor(1, 2, "pm25", "µg/m³", "PM2.5"), Sensor(2, 10, "o3", "ppm")),
-        datetime_first=hour(0),
-        datetime_last=None,
         fetched=fetched,
+        licenses=[License(33, "US Public Domain", "EPA", None, "2016-01-30", None)],
+        sensors=[Sensor(1, 2, "pm25", "µg/m³", "PM2.5"), Sensor(2, 10, "o3", "ppm")],
+        datetime_first=hour(0),
     )
 
 
