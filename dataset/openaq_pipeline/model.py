@@ -15,7 +15,7 @@ Source = Literal["api", "archive", "latest"]
 Outcome = Literal["ok", "partial", "failed"]
 Severity = Literal["info", "warning", "error", "critical"]
 Channel = Literal["slack", "email", "webhook"]
-SensorOutcome = Literal["ok", "parked", "failed", "skipped"]
+SensorOutcome = Literal["ok", "parked", "deferred", "failed", "skipped"]
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -182,11 +182,46 @@ class Page(msgspec.Struct, frozen=True):
         return len(self.rows) + len(self.rejects)
 
 
+class Latest(msgspec.Struct, frozen=True, gc=False):
+    """The row with the highest stamp of a sensor, as `/latest` tells it: without parameter, units and flags.
+
+    It is the last of the series and not the last that came: late rows never show here, and a row stamped in the future
+    stays until its time has come (OPENAQ section 3.6). `value` is None where OpenAQ has a row without one.
+    """
+
+    location_id: int
+    sensors_id: int
+    datetime: dt.datetime
+    datetime_local: str
+    value: float | None
+
+
+class LatestPage(msgspec.Struct, frozen=True):
+    """A page of `/latest`, in no order, without rows that can't be read; `found` rows on all pages, None: untold."""
+
+    rows: list[Latest]
+    found: int | None
+
+
 class Echo(msgspec.Struct, frozen=True, array_like=True):
     """Rows that a poll has read of a silent sensor and stored, as a digest; `clean` of them had no issue."""
 
     digest: str
     clean: int
+
+
+class Rhythm(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of when a sensor's rows come, from the reads of its series (see `incremental.rhythm`).
+
+    `interval_seconds` is the spacing of its rows, None: irregular or not known yet. `read_at` is when its series was
+    last read up to then. `holes` are the stamps of expected rows that are missing, oldest first; `lateness` counts
+    rows by how late they came, see `incremental.lateness`.
+    """
+
+    interval_seconds: int | None = None
+    read_at: dt.datetime | None = None
+    holes: tuple[dt.datetime, ...] = ()
+    lateness: tuple[int, ...] = ()
 
 
 class SensorState(msgspec.Struct, frozen=True):
@@ -204,6 +239,7 @@ class SensorState(msgspec.Struct, frozen=True):
     last_error: str | None = None
     swept: dt.datetime | None = None
     echoes: tuple[Echo, ...] = ()
+    rhythm: Rhythm = Rhythm()
 
 
 class FileMark(msgspec.Struct, frozen=True):

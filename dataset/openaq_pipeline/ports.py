@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from openaq_pipeline.model import (
     ArchiveStamp,
     FileMark,
+    LatestPage,
     License,
     Location,
     LocationState,
@@ -32,6 +33,16 @@ class Source(Protocol):
 
     def measurements(self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None) -> Page:
         """Return the oldest rows of a sensor in a window."""
+
+
+class LatestSource(Protocol):
+    """Where the last rows of many sensors are told at once; see `openaq.api.Api`."""
+
+    def location_latest(self, location_id: int) -> LatestPage:
+        """Return the last row of each sensor of a location."""
+
+    def parameter_latest(self, parameters_id: int, since: datetime, page: int) -> LatestPage:
+        """Return a page of the last rows of all sensors of a parameter, of those that have one later than `since`."""
 
 
 class RowStore(Protocol):

@@ -148,3 +148,19 @@ def test_the_terms_of_all_licences_are_one_request(quirky: Running, client_for: 
     assert found[41].source_url == "https://creativecommons.org/licenses/by/4.0/"
     assert found[33].attribution_required is False
     assert found[33].fetched == NOW
+
+
+def test_the_latest_rows_of_a_location_name_its_sensors(quirky: Running, client_for: Ask) -> None:
+    page = Api(client_for(quirky.base_url), lambda: NOW).location_latest(quirks.PLAIN)
+    assert {(row.location_id, row.sensors_id) for row in page.rows} == {(101, 1011), (101, 1012)}
+    assert page.found == 2
+
+
+def test_the_latest_rows_of_a_parameter_are_empty_past_the_end_and_where_none_is_new(
+    quirky: Running, client_for: Ask
+) -> None:
+    api, now = Api(client_for(quirky.base_url), lambda: NOW), quirky.clock.now()
+    everything = api.parameter_latest(2, now - 3650 * DAY, 1)
+    assert everything.found == len(everything.rows) > 3
+    assert api.parameter_latest(2, now - 3650 * DAY, 2) == api.parameter_latest(2, now + 3650 * DAY, 1)
+    assert not api.parameter_latest(2, now + 3650 * DAY, 1).rows

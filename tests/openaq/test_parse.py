@@ -443,6 +443,36 @@ def test_every_recorded_location_is_read(shared_data: Path) -> None:
         assert {sensor.id for sensor in found.sensors} == {sensor["id"] for sensor in told["sensors"]}
 
 
+def test_every_recorded_list_of_latest_rows_is_read_in_full(shared_data: Path) -> None:
+    bodies = official(shared_data / "official_server_replies", lambda path: path.split("?")[0].endswith("/latest"))
+    rows = 0
+    for body in bodies.values():
+        page = parse.latest(json.dumps(body).encode())
+        told = body["results"]
+        assert page.found == body["meta"]["found"]
+        assert [(row.location_id, row.sensors_id, row.value, row.datetime_local) for row in page.rows] == [
+            (each["locationsId"], each["sensorsId"], each["value"], each["datetime"]["local"]) for each in told
+        ]
+        rows += len(told)
+    assert len(bodies) >= 12
+    assert rows == 60
+
+
+def test_a_latest_row_that_breaks_the_schema_is_left_out_and_costs_no_other() -> None:
+    moment = {"utc": "2026-06-13T19:00:00Z", "local": "2026-06-13T13:00:00-06:00"}
+    good = {"datetime": moment, "value": 0.055, "coordinates": None, "sensorsId": 3917, "locationsId": 2178}
+    rows = [good, {**good, "datetime": None}, {**good, "sensorsId": 3918, "value": None}]
+    page = parse.latest(json.dumps({"meta": {"found": "3"}, "results": rows}).encode())
+    assert [(row.sensors_id, row.value) for row in page.rows] == [(3917, 0.055), (3918, None)]
+    assert page.found is None
+
+
+@pytest.mark.parametrize("body", [b'{"results": 5}', b"{}", b"[]", b'{"results": ['])
+def test_a_list_of_latest_rows_that_is_none_is_a_broken_answer(body: bytes) -> None:
+    with pytest.raises(RetriableError):
+        parse.latest(body)
+
+
 def test_every_page_of_guadalajara_is_read_in_full(shared_data: Path) -> None:
     pages = sorted((shared_data / "guadalajara" / "measurements").glob("*.json.gz"))
     assert len(pages) == 77

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from openaq_pipeline.columns import HISTORY
 from openaq_pipeline.incremental.merge import FACTS
 
-ARCHIVE = "archive"
+API, ARCHIVE = "api", "archive"
 NOT_READ, NEW, REVISED, IDENTICAL = range(4)
 
 Places = NDArray[np.int64]
@@ -87,15 +87,17 @@ def _order(sensors: Places, stamps: Places) -> Places:
 def _compare(table: pa.Table, before: Places, after: Places) -> tuple[Marks, Marks]:
     """Return for each pair of a stored and a read row whether it is a revision, and whether the read one stays."""
     source = _codes(table, "source")
-    from_archive = np.asarray(pc.equal(table.column("source").combine_chunks(), ARCHIVE))
-    kept = from_archive[after] & ~from_archive[before]  # what the API has said stands
+    from_api, from_archive = (
+        np.asarray(pc.equal(table.column("source").combine_chunks(), each)) for each in (API, ARCHIVE)
+    )
     other_source = source[before] != source[after]
+    kept = ~from_api[after] & ~(from_archive[after] & from_archive[before])  # what the API has said stands
     differs = _differs(table, "value", before, after)
     for name in ("parameter", "units"):
         codes = _codes(table, name)
         differs |= codes[before] != codes[after]
     differs |= ~other_source & _differs(table, "datetime_local", before, after)
-    learnt = from_archive[before] & ~from_archive[after]
+    learnt = other_source.copy()
     for name in FACTS:
         known_before, known_after = _known(table, name)[before], _known(table, name)[after]
         differs |= known_before & known_after & _differs(table, name, before, after)

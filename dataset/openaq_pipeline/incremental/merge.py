@@ -28,7 +28,8 @@ def merge(stored: Iterable[Measurement], incoming: Iterable[Measurement]) -> Mer
     Of rows with one key in `incoming` the last wins: stamps are printed without their fraction, so two rows of one
     second look alike (OPENAQ section 3.3). A revised row keeps the `first_seen` of the stored one; an identical one
     stays as it is stored, but for facts that were not known of it. `issues`, `source` and `first_seen` make no
-    revision: they are ours. What the API has said of a row, the archive does not change: its files are days older.
+    revision: they are ours. What the API has said of a row, the archive does not change: its files are days older. A
+    `latest` row, which tells the least, only ever adds.
     """
     rows = {row.key: row for row in stored}
     fresh = {row.key: row for row in incoming}
@@ -39,7 +40,7 @@ def merge(stored: Iterable[Measurement], incoming: Iterable[Measurement]) -> Mer
         if known is None:
             new.add(key)
             rows[key] = row
-        elif row.source == "archive" != known.source:
+        elif not may_change(known, row):
             continue
         elif not same(known, row):
             revised.add(key)
@@ -47,6 +48,11 @@ def merge(stored: Iterable[Measurement], incoming: Iterable[Measurement]) -> Mer
         elif _tells_more(known, row):
             rows[key] = msgspec.structs.replace(_with_known(known, row), issues=known.issues)
     return Merged(sorted(rows.values(), key=file_order), new, revised, set(fresh))
+
+
+def may_change(known: Measurement, row: Measurement) -> bool:
+    """Say whether a row may change a known one of the same key, by where both come from."""
+    return row.source == "api" or row.source == "archive" == known.source
 
 
 def same(one: Measurement, other: Measurement) -> bool:
@@ -69,8 +75,8 @@ def _agree(one: int | None, other: int | None) -> bool:
 
 
 def _tells_more(known: Measurement, row: Measurement) -> bool:
-    """Say whether a row that tells the same has facts that were not known, or has them from the API at last."""
-    if known.source == "archive" != row.source:
+    """Say whether a row that tells the same has facts that were not known, or is the API's own at last."""
+    if known.source != row.source:
         return True
     return any(getattr(known, name) is None and getattr(row, name) is not None for name in FACTS)
 

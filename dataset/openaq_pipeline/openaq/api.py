@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from openaq_pipeline.errors import ItemMissing, RetriableError
-from openaq_pipeline.model import LicenseTerms, Location, Page, Window
+from openaq_pipeline.model import LatestPage, LicenseTerms, Location, Page, Window
 from openaq_pipeline.openaq import parse
 from openaq_pipeline.openaq.session import Client
 
@@ -42,7 +42,6 @@ class Api:
 
         `attempts` is how often a 500 is asked again, see `Client.get`; None: the usual number.
 
-
         Always page 1: a late row would shift the pages behind it (OPENAQ section 3.2).
         """
         params: dict[str, str | int] = {
@@ -54,6 +53,26 @@ class Api:
         tries = {} if attempts is None else {"attempts": attempts}
         body = self._client.get(f"/sensors/{sensors_id}/measurements", params, **tries)
         return parse.page(body, location_id=location_id, sensors_id=sensors_id, now=self._clock())
+
+    def location_latest(self, location_id: int) -> LatestPage:
+        """Return the last row of each sensor of a location; raises `ItemMissing` if OpenAQ does not know it.
+
+        In one page: no location has more than `PAGE_LIMIT` sensors, and of one that had the others would be read as if
+        nothing had been asked.
+        """
+        return parse.latest(self._client.get(f"/locations/{location_id}/latest", {"limit": PAGE_LIMIT}))
+
+    def parameter_latest(self, parameters_id: int, since: datetime, page: int) -> LatestPage:
+        """Return a page of the last rows of all sensors of a parameter, of those that have one later than `since`.
+
+        Pages are in no order and may overlap. A page past the end is empty: OpenAQ answers 404 there, also where
+        `since` leaves nothing (OPENAQ section 9).
+        """
+        params: dict[str, str | int] = {"datetime_min": utc_text(since), "limit": PAGE_LIMIT, "page": page}
+        try:
+            return parse.latest(self._client.get(f"/parameters/{parameters_id}/latest", params))
+        except ItemMissing:
+            return LatestPage([], 0)
 
 
 def utc_text(moment: datetime) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from openaq_pipeline.errors import RetriableError
-from openaq_pipeline.model import License, LicenseTerms, Location, Measurement, Page, Reject, Sensor
+from openaq_pipeline.model import Latest, LatestPage, License, LicenseTerms, Location, Measurement, Page, Reject, Sensor
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 T = TypeVar("T")
@@ -52,6 +52,22 @@ class _Rows(msgspec.Struct, gc=False):
 
 class _RawRows(msgspec.Struct, gc=False):
     results: list[msgspec.Raw]
+
+
+class _Latest(msgspec.Struct, gc=False):
+    datetime: _Moment
+    sensorsId: int  # noqa: N815
+    locationsId: int  # noqa: N815
+    value: float | None = None
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    found: int | str | None = None
+
+
+class _LatestRows(msgspec.Struct):
+    results: list[msgspec.Raw]
+    meta: _Meta = _Meta()
 
 
 class _Named(msgspec.Struct):
@@ -121,6 +137,8 @@ class _AllTerms(msgspec.Struct):
 _rows = msgspec.json.Decoder(_Rows)
 _row = msgspec.json.Decoder(_Row)
 _raw_rows = msgspec.json.Decoder(_RawRows)
+_latest_rows = msgspec.json.Decoder(_LatestRows)
+_latest = msgspec.json.Decoder(_Latest)
 _locations = msgspec.json.Decoder(_Locations)
 _all_terms = msgspec.json.Decoder(_AllTerms)
 
@@ -136,6 +154,29 @@ def page(body: bytes, *, location_id: int, sensors_id: int, now: datetime) -> Pa
         return Page([_measurement(row, location_id, sensors_id, now) for row in decoded], [])
     except (msgspec.ValidationError, OverflowError):
         return _row_by_row(body, location_id, sensors_id, now)
+
+
+def latest(body: bytes) -> LatestPage:
+    """Return the rows of a `/latest` answer, those that break the schema left out: they are read as a series instead.
+
+    Raises `RetriableError` when the page as a whole can't be read.
+    """
+    try:
+        found = _decode(_latest_rows.decode, body)
+    except msgspec.ValidationError as error:
+        raise RetriableError(f"OpenAQ's list of latest rows can't be read: {error}") from error
+    total = found.meta.found
+    return LatestPage(
+        [row for raw in found.results if (row := _to_latest(raw))], total if isinstance(total, int) else None
+    )
+
+
+def _to_latest(raw: msgspec.Raw) -> Latest | None:
+    try:
+        row = _decode(_latest.decode, raw)
+        return Latest(row.locationsId, row.sensorsId, _utc(row.datetime), row.datetime.local, row.value)
+    except (msgspec.ValidationError, OverflowError):
+        return None
 
 
 def location(body: bytes, now: datetime) -> Location | None:

@@ -130,6 +130,9 @@ def _decode(body: bytes) -> _Document:
 
 def _stamps(state: LocationState) -> Iterator[datetime]:
     """Yield every time in a location's state."""
-    sensors = [(sensor.watermark, sensor.parked_until, sensor.swept) for sensor in state.sensors.values()]
+    sensors = [
+        (sensor.watermark, sensor.parked_until, sensor.swept, sensor.rhythm.read_at, *sensor.rhythm.holes)
+        for sensor in state.sensors.values()
+    ]
     for stamps in [(state.last_fetch_time, state.last_successful_run), *sensors]:
         yield from (stamp for stamp in stamps if stamp is not None)
