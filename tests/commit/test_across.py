@@ -119,6 +119,19 @@ def test_a_late_row_for_a_sealed_month_is_merged_into_it(make: Make) -> None:
     assert [found.value for found in store.tail(ID, EVER)] == [3.0]
 
 
+def test_rows_for_a_sealed_month_teach_nothing_about_lateness_and_those_after_it_do(make: Make) -> None:
+    store = make()
+    open_history(ID, MIDDLE, files=store, licenses=())
+
+    def new(*hours: int) -> set[int]:
+        rows = [row(hour, 1.5) for hour in hours]
+        found = commit(ID, rows, [], files=store, rejected=MemoryRejects(), judge=JUDGE).new
+        return {hour for hour in hours if row(hour, 1.5).key in found}
+
+    assert new(-4, 40) == set()
+    assert new(40, 41) == {41}
+
+
 def test_sealing_moves_whole_months_and_only_once(make: Make) -> None:
     store = make()
     rows = [row(hour, float(hour)) for hour in range(-40 * 24, 24, 6)]

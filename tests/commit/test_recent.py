@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from openaq_pipeline.commit import Committed, commit
-from openaq_pipeline.model import Counts, Measurement
+from openaq_pipeline.model import Counts, Key, Measurement
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import SeriesTests, ValidationSettings
 from tests.measurements import measurement
@@ -59,6 +59,25 @@ def test_counts_tell_new_revised_and_identical_apart_and_add_up() -> None:
     counts = store(files, [row(1, 1.0), row(2, 2.5), row(3, None), row(3, None)]).counts
     assert counts == {71: Counts(new=1, revised=1, identical=2, clean=3)}
     assert counts[71].fetched == 4
+
+
+def test_it_tells_which_rows_were_new() -> None:
+    files = MemoryRows()
+    assert store(files, [row(1, 1.0), row(3, 3.0)]).new == {row(1, 1.0).key, row(3, 3.0).key}
+    found = store(files, [row(1, 1.0), row(2, 2.0), row(2, 2.0), row(3, 3.5)])
+    assert found.new == {row(2, 2.0).key}
+    assert store(files, []).new == frozenset()
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=6))
+def test_each_row_is_new_once_and_as_many_as_are_counted(portions: list[list[int]]) -> None:
+    files, seen = MemoryRows(), set[Key]()
+    for hours in portions:
+        rows = [row(hour, 1.0) for hour in hours]
+        found = store(files, rows)
+        assert found.new == {each.key for each in rows} - seen
+        assert len(found.new) == sum(counts.new for counts in found.counts.values())
+        seen |= found.new
 
 
 def test_a_row_that_came_before_keeps_when_it_was_first_seen() -> None:

@@ -17,10 +17,15 @@ BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=U
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What a commit did: rows by sensor and by what became of them, and to the location's file (None: nothing)."""
+    """What a commit did: rows by sensor and by what became of them, and to the location's file (None: nothing).
+
+    `new` tells which of the rows were new, so that it can be learnt how late they came. It is empty where rows went
+    across into the history: rows of months ago tell nothing of how far a poll has to look back.
+    """
 
     counts: Mapping[int, Counts]
     change: Change | None
+    new: frozenset[Key] = frozenset()
 
 
 def commit_recent(location_id: int, rows: list[Measurement], *, files: RowStore, judge: Judge) -> Committed:
@@ -32,7 +37,7 @@ def commit_recent(location_id: int, rows: list[Measurement], *, files: RowStore,
     merged = merge(stored, rows)
     after = _judged(merged, judge, before(first, judge.context))
     change = replace(location_id, since, after, files) if after != stored else None
-    return Committed(_counts(merged, after, by_sensor(rows)), change)
+    return Committed(_counts(merged, after, by_sensor(rows)), change, frozenset(merged.new))
 
 
 def replace(location_id: int, since: datetime, rows: list[Measurement], files: RowStore) -> Change:
