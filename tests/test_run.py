@@ -12,7 +12,7 @@ from openaq_pipeline import run
 from openaq_pipeline.errors import FatalError
 from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import RunReport
-from openaq_pipeline.order import Ingested, Order, Parts
+from openaq_pipeline.order import Ingested, Order, Parts, Visit
 from openaq_pipeline.settings import ApiSettings, DataSettings, Settings
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running
@@ -47,10 +47,10 @@ def outcomes(report: RunReport) -> list[str]:
 
 
 def test_a_bug_in_one_location_is_told_and_ends_no_other(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_a_bug(parts: Parts, location_id: int, order: Order) -> Ingested:
+    def with_a_bug(parts: Parts, location_id: int, order: Order, visit: Visit) -> Ingested:
         if location_id == settings.locations[1]:
             raise KeyError("made on purpose")
-        return ingest(parts, location_id, order)
+        return ingest(parts, location_id, order, visit)
 
     monkeypatch.setattr(run, "ingest", with_a_bug)
     report = run.run_once(settings)

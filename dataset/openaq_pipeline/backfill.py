@@ -98,7 +98,7 @@ def backfill(
         with suppress(OSError):
             watcher.planned(work.plan)
             watcher.begins(work.gauge)
-        reports, problem = run_all(work.location, settings, watcher, stop)
+        reports, problem = run_all(work.location, settings.locations, settings.api.max_workers, watcher, stop)
         report = report_of(now, began, line.client if line else None, reports, problem)
         report = _finish(stores, msgspec.structs.replace(report, more_planned=work.looked_up))
     log_report(report)

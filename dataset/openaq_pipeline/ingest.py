@@ -6,7 +6,7 @@ The unit of work is the sensor, because OpenAQ gives one series per sensor; the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -24,15 +24,20 @@ from openaq_pipeline.errors import (
     Unreachable,
 )
 from openaq_pipeline.incremental import echo, plan, watermark
+from openaq_pipeline.incremental.lateness import counted, late_by
+from openaq_pipeline.incremental.planner import as_measurement
+from openaq_pipeline.incremental.rhythm import after_read, is_next
 from openaq_pipeline.model import (
     Change,
     Counts,
+    Key,
     License,
     Location,
     LocationReport,
     LocationState,
     Measurement,
     Outcome,
+    Page,
     Reject,
     Sensor,
     SensorOutcome,
@@ -40,8 +45,9 @@ from openaq_pipeline.model import (
     SensorState,
     Window,
 )
+from openaq_pipeline.openaq.api import PAGE_LIMIT
 from openaq_pipeline.openaq.series import Step, walk
-from openaq_pipeline.order import Ingested, Order, Parts, one_change
+from openaq_pipeline.order import Ingested, Order, Parts, Visit, one_change
 
 ROWS_IN_FLIGHT = 20_000
 """A worker that holds more rows than this commits them, so that memory does not grow with the window."""
@@ -51,9 +57,12 @@ STUBBORN_AFTER = 3
 """So many failed reads in a row are no passing trouble, although each alone could be (504, unreadable answers)."""
 
 
-def ingest(parts: Parts, location_id: int, order: Order) -> Ingested:
-    """Do what the order says for one location. Errors are in the report, and what was read before them is stored."""
-    work = _LocationIngest(parts, location_id, order)
+def ingest(parts: Parts, location_id: int, order: Order, visit: Visit | None = None) -> Ingested:
+    """Do what the order says for one location. Errors are in the report, and what was read before them is stored.
+
+    `visit` is what a poll has found worth doing there; None: everything.
+    """
+    work = _LocationIngest(parts, location_id, order, visit or Visit(location_id))
     try:
         return Ingested(work.run())
     except (FatalError, Stopped) as error:
@@ -65,14 +74,18 @@ def ingest(parts: Parts, location_id: int, order: Order) -> Ingested:
 class _LocationIngest:
     """The way of one location through one run."""
 
-    def __init__(self, parts: Parts, location_id: int, order: Order) -> None:
+    def __init__(self, parts: Parts, location_id: int, order: Order, visit: Visit) -> None:
         self._parts = parts
         self._id = location_id
         self._order = order
+        self._visit = visit
         self._name: str | None = None
         self._licenses: tuple[License, ...] | None = None
         self._state = LocationState()
         self._sensors: dict[int, SensorState] = {}
+        self._look_back = timedelta(0)
+        self._stamps: list[datetime] = []
+        self._read_before: dict[int, datetime] = {}
         self._rows: list[Measurement] = []
         self._rejects: list[Reject] = []
         self._reached: dict[int, datetime] = {}
@@ -82,21 +95,23 @@ class _LocationIngest:
         self._warnings: list[str] = []
         self._changes: list[Change] = []
         self._planned = 0
+        self._answered = False
 
     def run(self) -> LocationReport:
         """Return the report of this location; raises what ended it early, with what was read before stored."""
         self._open()
         location = self._describe()
         self._name, self._licenses = location.name, location.licenses
-        self._planned += self._parts.requests(self._order, location, self._sensors)
+        self._planned += self._parts.requests(self._order, location, self._sensors, self._visit.left)
         self._make_room()
         try:
+            self._take_latest(location.sensors)
             self._read_all(location.sensors)
             self._park_stubborn()
         finally:
             self._commit()
         self._seal()
-        whole = not any(report.outcome in {"failed", "skipped"} for report in self._reports)
+        whole = not any(report.outcome in {"failed", "skipped", "deferred"} for report in self._reports)
         self._remember(success=whole)
         return self.report()
 
@@ -112,6 +127,11 @@ class _LocationIngest:
         self._sensors = dict(self._state.sensors)
         if self._order.reset:
             self._sensors = {key: watermark.forgotten(sensor) for key, sensor in self._sensors.items()}
+        self._look_back = self._parts.look_back(self._sensors)
+        # Only behind what was once read whole can a row be late.
+        self._read_before = {
+            key: each.watermark for key, each in self._sensors.items() if each.watermark and each.swept
+        }
 
     def _describe(self) -> Location:
         """Return the location with its sensors: asked anew once a day, else as known."""
@@ -159,7 +179,16 @@ class _LocationIngest:
         self._note_change(change)
 
     def _window(self, sensor: Sensor) -> Window | None:
-        return self._parts.window(self._order, self._id, sensor.id, self._known(sensor.id))
+        return self._parts.window(self._order, self._id, sensor.id, self._known(sensor.id), self._look_back)
+
+    def _take_latest(self, sensors: Iterable[Sensor]) -> None:
+        """Take up the rows that lists showed, unless by now the files bear out less than the state said then."""
+        by_id = {sensor.id: sensor for sensor in sensors}
+        for latest in self._visit.latest:
+            known = self._known(latest.sensors_id)
+            if latest.sensors_id in by_id and is_next(known.watermark, known.rhythm.interval_seconds, latest.datetime):
+                row = as_measurement(latest, by_id[latest.sensors_id], known.rhythm, self._order.now)
+                self._take(row.sensors_id, Step(Page([row], []), row.datetime))
 
     def _read_all(self, sensors: Iterable[Sensor]) -> None:
         """Read the sensors one by one; without a network the rest is not even tried."""
@@ -177,7 +206,11 @@ class _LocationIngest:
 
     def _read(self, sensor: Sensor) -> None:
         """Read one sensor's window; its rows are committed with the location's."""
-        before, window = self._known(sensor.id), self._window(sensor)
+        before = self._known(sensor.id)
+        if sensor.id in self._visit.left:
+            self._note(sensor, self._visit.left[sensor.id], before.last_error)
+            return
+        window = self._window(sensor)
         if window is None:
             parked = self._order.span is None and plan.is_parked(before, self._order.now)
             self._note(sensor, "parked" if parked else "ok", before.last_error)
@@ -190,16 +223,21 @@ class _LocationIngest:
             raise
         if self._order.span is None:
             after = watermark.succeeded(self._known(sensor.id), self._order.now, swept=swept)
-            self._sensors[sensor.id] = after
+            reach = max(timedelta(hours=self._parts.data.sweep_hours), self._look_back)
+            rhythm = after_read(after.rhythm, self._stamps, self._order.now, reach)
+            self._sensors[sensor.id] = msgspec.structs.replace(after, rhythm=rhythm)
+        self._answered = True
         self._note(sensor, "ok")
 
     def _walk(self, sensor: Sensor, window: Window) -> None:
         planned = plan.requests_for([self._reckoned(window)])
+        self._stamps = []
         try:
             for step in walk(self._parts.source, self._id, sensor.id, window):
                 self._parts.tally.add(asked=min(1, planned))
                 planned -= min(1, planned)
-                self._take(sensor, step)
+                self._take(sensor.id, step)
+                self._stamps = (self._stamps + [row.datetime for row in step.page.rows])[-PAGE_LIMIT:]
         finally:
             self._parts.tally.add(asked=planned)  # a silent sensor costs one request, however long its window
 
@@ -207,15 +245,15 @@ class _LocationIngest:
         known = self._parts.metadata.get(self._id)
         return window if known is None else self._order.reckoned(known, window)
 
-    def _take(self, sensor: Sensor, step: Step) -> None:
+    def _take(self, sensors_id: int, step: Step) -> None:
         """Take up a page; what is in hand is committed when it becomes too much."""
         rows, rejects = self._parts.required.split(step.page.rows)
         self._rows += rows
         self._rejects += step.page.rejects + rejects
-        self._complete[sensor.id] = step.complete_to
+        self._complete[sensors_id] = step.complete_to
         firm = [row.datetime for row in rows if row.datetime <= step.complete_to]
         if firm:
-            self._reached[sensor.id] = max(firm)
+            self._reached[sensors_id] = max(firm)
         if len(self._rows) >= ROWS_IN_FLIGHT:
             self._commit()
 
@@ -229,7 +267,7 @@ class _LocationIngest:
 
     def _park_stubborn(self) -> None:
         """Park what has failed again and again in ways that usually pass, if OpenAQ answers for its neighbours."""
-        if not any(report.outcome == "ok" for report in self._reports):
+        if not self._answered:
             return  # then it may be OpenAQ itself that is ill
         for report in self._reports:
             state = self._known(report.sensors_id)
@@ -269,9 +307,21 @@ class _LocationIngest:
         if self._order.span is None:
             for sensors_id, reached in self._reached.items():
                 self._sensors[sensors_id] = watermark.advance(self._known(sensors_id), reached, self._order.now)
+            self._learn(done.new)
         self._rows, self._rejects, self._reached, self._complete = [], [], {}, {}
         self._note_change(done.change)
         self._remember()
+
+    def _learn(self, new: Iterable[Key]) -> None:
+        """Count how late the new rows of each sensor came."""
+        late: dict[int, list[timedelta]] = {}
+        for sensors_id, stamp in new:
+            if read_to := self._read_before.get(sensors_id):
+                late.setdefault(sensors_id, []).append(late_by(stamp, read_to, self._order.now))
+        for sensors_id, found in late.items():
+            known = self._known(sensors_id)
+            rhythm = msgspec.structs.replace(known.rhythm, lateness=counted(known.rhythm.lateness, found))
+            self._sensors[sensors_id] = msgspec.structs.replace(known, rhythm=rhythm)
 
     def _silent(self) -> dict[int, list[Measurement]]:
         """Return by sensor what a poll holds of those that have been silent for all of the live window."""

@@ -347,6 +347,9 @@ class RunPlan(msgspec.Struct, frozen=True):
     `oldest` is where the earliest window begins, None when there is none. `minutes` is the least time that the
     requests take under the limits of the key, when no other process uses it. `archive_files` and `archive_bytes` are
     what a backfill fetches from OpenAQ's archive, at no request; None: that was not looked up.
+
+    Of a poll: `lists` are requests for lists of latest rows; `news`, `look_backs`, `first_loads` and `routine` (daily
+    sweeps, probes of parked sensors) are series, `deferred` are those that do not fit into the room of this run.
     """
 
     locations: int
@@ -358,6 +361,12 @@ class RunPlan(msgspec.Struct, frozen=True):
     minutes: float
     archive_files: int | None = None
     archive_bytes: int | None = None
+    lists: int = 0
+    news: int = 0
+    look_backs: int = 0
+    first_loads: int = 0
+    routine: int = 0
+    deferred: int = 0
 
 
 class Gauge(msgspec.Struct, frozen=True):
@@ -372,8 +381,8 @@ class Gauge(msgspec.Struct, frozen=True):
 class RunReport(msgspec.Struct, frozen=True):
     """One run: what was planned, what was sent, what came of it.
 
-    `more_planned` are requests that concern no single location. `slowest_response_seconds` is None when no request was
-    answered. `error` says why the run ended early, None if it
+    `more_planned` are requests that concern no single location, and `deferred` series left for the next run.
+    `slowest_response_seconds` is None when no request was answered. `error` says why the run ended early, None if it
     did not, and `hint` what to do; `needs_a_person` is set when no retry mends it.
     """
 
@@ -387,6 +396,7 @@ class RunReport(msgspec.Struct, frozen=True):
     hint: str = ""
     needs_a_person: bool = False
     more_planned: int = 0
+    deferred: int = 0
 
     @property
     def requests_planned(self) -> int:

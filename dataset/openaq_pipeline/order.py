@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
 from openaq_pipeline.errors import PipelineError
-from openaq_pipeline.incremental import plan
-from openaq_pipeline.model import Change, Location, LocationReport, SensorState, Window
+from openaq_pipeline.incremental import plan, planner
+from openaq_pipeline.model import Change, Latest, Location, LocationReport, SensorOutcome, SensorState, Window
 from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.ports import MetadataStore, ProgressStore, RejectStore, RowStore, Source, StateStore
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings
+
+LEAST_LOOK_BACK = timedelta(hours=6)
+"""However punctual a provider was so far: what is read again comes with a request that is sent anyway."""
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """What a poll does at one location. Sensors in `left` are not asked for, and count as it says.
+
+    `latest` are rows that OpenAQ's lists showed and that are the very next ones of their sensors: they are stored.
+    """
+
+    location_id: int
+    left: Mapping[int, SensorOutcome] = {}
+    latest: tuple[Latest, ...] = ()
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -31,22 +45,41 @@ class Parts(msgspec.Struct, frozen=True):
     tally: Tally
     progress: ProgressStore | None = None
 
-    def window(self, order: Order, location_id: int, sensors_id: int, state: SensorState) -> Window | None:
+    def window(
+        self, order: Order, location_id: int, sensors_id: int, state: SensorState, look_back: timedelta
+    ) -> Window | None:
         """Return what is to be asked of a sensor; None: nothing, or a backfill before this one has read it all."""
-        window = order.window(state, self.data)
+        window = order.window(state, self.data, look_back)
         if window is None or order.span is None or self.progress is None:
             return window
         return self.progress.rest(location_id, sensors_id, window)
 
-    def requests(self, order: Order, location: Location, known: Mapping[int, SensorState]) -> int:
-        """Return how many requests a location's sensors will cost if they report hourly."""
-        return plan.requests_for(order.reckoned(location, each) for each in self.windows(order, location, known))
+    def requests(
+        self, order: Order, location: Location, known: Mapping[int, SensorState], left: Collection[int] = ()
+    ) -> int:
+        """Return how many requests a location's sensors will cost if they report hourly, but for those in `left`."""
+        return plan.requests_for(order.reckoned(location, each) for each in self.windows(order, location, known, left))
 
-    def windows(self, order: Order, location: Location, known: Mapping[int, SensorState]) -> list[Window]:
+    def windows(
+        self, order: Order, location: Location, known: Mapping[int, SensorState], left: Collection[int] = ()
+    ) -> list[Window]:
         """Return what is to be asked of a location's sensors, those left out of which nothing is."""
-        states = ((sensor.id, known.get(sensor.id, SensorState())) for sensor in location.sensors)
-        found = (self.window(order, location.id, sensors_id, state) for sensors_id, state in states)
+        look_back = self.look_back(known)
+        found = [
+            self.window(order, location.id, sensor.id, known.get(sensor.id, SensorState()), look_back)
+            for sensor in location.sensors
+            if sensor.id not in left
+        ]
         return [window for window in found if window is not None]
+
+    def look_back(self, known: Mapping[int, SensorState]) -> timedelta:
+        """Return how far back of the newest row the series of a location's sensors are read again."""
+        return planner.look_back_of(
+            known.values(),
+            usual=timedelta(hours=self.data.lookback_hours),
+            least=LEAST_LOOK_BACK,
+            most=timedelta(hours=self.data.sweep_hours),
+        )
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -60,7 +93,7 @@ class Order(msgspec.Struct, frozen=True):
     span: Window | None = None
     reset: bool = False
 
-    def window(self, state: SensorState, data: DataSettings) -> Window | None:
+    def window(self, state: SensorState, data: DataSettings, look_back: timedelta) -> Window | None:
         """Return the window to ask of a sensor; None: nothing to ask."""
         if self.span is not None:
             return self.span
@@ -68,7 +101,7 @@ class Order(msgspec.Struct, frozen=True):
             state,
             self.now,
             initial=timedelta(days=data.initial_days),
-            lookback=timedelta(hours=data.lookback_hours),
+            lookback=look_back,
             sweep=timedelta(hours=data.sweep_hours),
         )
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 
 import msgspec
 
@@ -32,6 +31,8 @@ from openaq_pipeline.openaq.answers import KEY_HINT
 from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.openaq.session import Client
 from openaq_pipeline.order import Ingested, Order, Parts
+from openaq_pipeline.poll import Poll
+from openaq_pipeline.ports import LatestSource
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import licenses
 from openaq_pipeline.wiring import Stop, Stores, connected, utc_now
@@ -56,12 +57,14 @@ def run_once(
     settings: Settings,
     *,
     reset: bool = False,
+    room: int | None = None,
     watcher: Watcher | None = None,
     stop: Stop | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> RunReport:
     """Bring every location up to now; return the report of what was planned, done and missed.
 
+    `room`: plan so many requests at most, the most urgent ones, and leave the others for the next run; None: all.
     Raises `ConfigError` before anything begins, `LockHeld` if another poller works on the folder, and `FatalError`
     for a state this version can't read. What happens later is in the report, whose `error` says why a run ended early.
     """
@@ -72,17 +75,41 @@ def run_once(
     with files.hold_folder(settings.data_dir), connected(settings, stop) as (client, budget):
         stores = Stores(settings)
         stores.load(order.now, repair=True)
-        parts = stores.parts(client, clock)
+        parts, api = stores.parts(client, clock), Api(client, clock)
+        poll = Poll(parts, order, settings.locations, settings.api, room)
         with suppress(OSError):
-            watcher.planned(make_plan(parts, settings, order))
-        reports, problem = run_all(partial(ingest, parts, order=order), settings, watcher, stop)
-        report = _saved(stores, report_of(order.now, began, client, reports, problem))
+            watcher.planned(poll.expected())
+        reports, done, problem = _polled(poll, parts, order, api, settings, watcher, stop)
+        report = report_of(order.now, began, client, reports, problem)
+        report = _saved(stores, msgspec.structs.replace(report, more_planned=done.lists, deferred=done.deferred))
         if report.complete and budget.is_free():  # nobody waits for what can as well be asked by the next run
-            more = _licenses(stores, Api(client, clock).licenses, order.now)
+            more = report.more_planned + _licenses(stores, api.licenses, order.now)
             report = msgspec.structs.replace(report, more_planned=more, requests=client.requests_sent)
         report = _noted(stores, report)
         log_report(report)
         return report
+
+
+def _polled(  # noqa: PLR0917 - what a run has in hand; none of it has a default
+    poll: Poll, parts: Parts, order: Order, source: LatestSource, settings: Settings, watcher: Watcher, stop: Stop
+) -> tuple[list[LocationReport], RunPlan, PipelineError | None]:
+    """Listen, go where it is worth it; return the reports in the order of the settings, the plan, and what ended it."""
+    try:
+        done = poll.round(poll.listen(source))
+    except (FatalError, Stopped) as error:
+        failed = [LocationReport(key, None, "failed", Counts(), error=str(error)) for key in settings.locations]
+        return failed, poll.expected(), error
+    for report in done.quiet:
+        with suppress(OSError):
+            watcher.finished(report)
+    visits = {visit.location_id: visit for visit in done.visits}
+
+    def visited(location_id: int) -> Ingested:
+        return ingest(parts, location_id, order, visits[location_id])
+
+    found, problem = run_all(visited, list(visits), settings.api.max_workers, watcher, stop)
+    by_id = {report.location_id: report for report in (*done.quiet, *found)}
+    return [by_id[key] for key in settings.locations], done.plan, problem
 
 
 def _licenses(stores: Stores, licenses_of: Callable[[], list[LicenseTerms]], now: datetime) -> int:
@@ -166,8 +193,10 @@ def _fallen_short(report: RunReport, error: PipelineError) -> RunReport:
     return msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
 
 
-def dry_run(settings: Settings, order: Order) -> RunPlan:
+def dry_run(settings: Settings, order: Order, *, room: int | None = None) -> RunPlan:
     """Return what a run would ask of the API and what it would cost; writes nothing to the data folder.
+
+    What lists of latest rows will say is not known before: the plan has them settle all they can.
 
     Locations that are not known yet are looked up, at one request each, because only OpenAQ knows their sensors.
     """
@@ -178,7 +207,9 @@ def dry_run(settings: Settings, order: Order) -> RunPlan:
         parts = stores.parts(client, utc_now, resumed=order.span is not None)
         looked_up = sum(look_up(parts, location_id) for location_id in settings.locations)
         # A run looks them up once more: nothing of this is kept.
-        return make_plan(parts, settings, order, more_requests=looked_up)
+        if order.span is not None:
+            return make_plan(parts, settings, order, more_requests=looked_up)
+        return Poll(parts, order, settings.locations, settings.api, room).expected(looked_up)
 
 
 def look_up(parts: Parts, location_id: int) -> bool:
@@ -232,16 +263,16 @@ def _parked(location: Location, known: Mapping[int, SensorState], now: datetime)
 
 
 def run_all(
-    work: Callable[[int], Ingested], settings: Settings, watcher: Watcher, stop: Stop
+    work: Callable[[int], Ingested], ids: Sequence[int], workers: int, watcher: Watcher, stop: Stop
 ) -> tuple[list[LocationReport], PipelineError | None]:
     """Do the work of each location on a pool of threads; return their reports, and what ended the run early.
 
-    The reports are in the order in which the settings name the locations.
+    They are begun in the order of `ids`, and the reports are in it.
     """
     reports: dict[int, LocationReport] = {}
     problem: PipelineError | None = None
-    with ThreadPoolExecutor(settings.api.max_workers, thread_name_prefix="location") as pool:
-        todo = {pool.submit(_ending, work, stop, location_id): location_id for location_id in settings.locations}
+    with ThreadPoolExecutor(workers, thread_name_prefix="location") as pool:
+        todo = {pool.submit(_ending, work, stop, location_id): location_id for location_id in ids}
         for future in as_completed(todo):
             done = _result(future, todo[future])
             reports[todo[future]] = done.report
@@ -250,7 +281,7 @@ def run_all(
                 problem = done.ends_run if problem is None or isinstance(problem, Stopped) else problem
             with suppress(OSError):  # a terminal that is gone must not cost what the run has learnt
                 watcher.finished(done.report)
-    return [reports[location_id] for location_id in settings.locations], problem
+    return [reports[location_id] for location_id in ids], problem
 
 
 def _ending(work: Callable[[int], Ingested], stop: Stop, location_id: int) -> Ingested:

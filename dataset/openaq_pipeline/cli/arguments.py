@@ -122,6 +122,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reset-state", action="store_true", help="read at least the first span (initial_days) anew; keeps the data"
     )
+    parser.add_argument(
+        "--max-requests",
+        type=_positive,
+        metavar="N",
+        help="plan N requests at most, the most urgent first; the rest waits for the next run (default: all)",
+    )
     _add_way(parser)
 
 
@@ -130,7 +136,7 @@ def _add_backfill(parser: argparse.ArgumentParser) -> None:
     _add_locations(parser)
     _add_range(parser, required=True)
     _add_way(parser)
-    parser.set_defaults(reset_state=False)
+    parser.set_defaults(reset_state=False, max_requests=None)
 
 
 def _add_locations(parser: argparse.ArgumentParser) -> None:

@@ -43,17 +43,20 @@ def main(namespace: argparse.Namespace) -> int:
         log_level="DEBUG" if namespace.debug else None,
     )
     span = span_of(namespace.date_from, namespace.date_to, utc_now())
+    if span is not None and namespace.max_requests is not None:
+        raise ConfigError("--max-requests is for polls", hint="A backfill leaves the polls their share by itself.")
     source = source_of(namespace.source, span)
     apply(settings, to_file=not namespace.dry_run)
     if namespace.dry_run:
-        plan = _dry_run(settings, span, source, reset=namespace.reset_state)
+        plan = _dry_run(settings, span, source, reset=namespace.reset_state, room=namespace.max_requests)
         print_json(plan) if namespace.json else print(show.plan(plan))
         return 0
     with stopping() as stop, watching(quiet=namespace.json) as watcher:
         if span is not None:
             report = backfill(settings, span, source=source, watcher=watcher, stop=stop)
         else:
-            report = run_once(settings, reset=namespace.reset_state, watcher=watcher, stop=stop)
+            room = namespace.max_requests
+            report = run_once(settings, reset=namespace.reset_state, room=room, watcher=watcher, stop=stop)
     after_run(settings, {place.location_id: place.change for place in report.locations if place.change})
     if span is None:
         after_poll(settings, report, utc_now())
@@ -64,10 +67,10 @@ def main(namespace: argparse.Namespace) -> int:
     return exit_code(report)
 
 
-def _dry_run(settings: Settings, span: Window | None, source: Provenance, *, reset: bool) -> RunPlan:
+def _dry_run(settings: Settings, span: Window | None, source: Provenance, *, reset: bool, room: int | None) -> RunPlan:
     """Return the plan of a poll or a backfill, which says what it would cost."""
     if span is None:
-        return dry_run(settings, Order(utc_now(), reset=reset))
+        return dry_run(settings, Order(utc_now(), reset=reset), room=room)
     return dry_run_backfill(settings, span, source=source)
 
 

@@ -18,6 +18,8 @@ def plan(found: RunPlan) -> str:
     unknown = f", {found.unknown_locations} not known yet" if found.unknown_locations else ""
     oldest = f"; the earliest window begins {found.oldest:%Y-%m-%d %H:%M} UTC" if found.oldest else ""
     lines = [f"{known}{parked}{unknown}{oldest}."]
+    if kinds := _kinds(found):
+        lines.append(f"{kinds}.")
     if found.requests:
         within = f"{minutes(found.minutes)} or more within the limits of the key"
         lines.append(f"About {count(found.requests, 'request')}, {within}.")
@@ -27,6 +29,19 @@ def plan(found: RunPlan) -> str:
         size = f"{(found.archive_bytes or 0) / 1e6:,.1f} MB"
         lines.append(f"{count(found.archive_files, 'file')} of OpenAQ's archive to fetch, {size}, at no request.")
     return "\n".join(lines)
+
+
+def _kinds(found: RunPlan) -> str:
+    """Return what a poll's requests are for; empty where that is not told."""
+    kinds = (
+        (found.lists, "for lists of latest rows"),
+        (found.news, "for new rows"),
+        (found.look_backs, "for rows that may have come late"),
+        (found.first_loads, "for first loads"),
+        (found.routine, "for the daily sweep and parked sensors"),
+        (found.deferred, "left for the next run"),
+    )
+    return ", ".join(f"{number:,} {what}" for number, what in kinds if number)
 
 
 def gauge(found: Gauge) -> str:
@@ -74,7 +89,8 @@ def _totals(found: RunReport) -> list[str]:
     )
     score = "" if quality is None else f" Quality {quality:.1f} % (share of rows without an issue)."
     answer = "" if slowest is None else f"; the slowest answer took {slowest:.2f} s"
-    cost = f"{count(found.requests, 'request')} sent, {found.requests_planned:,} planned"
+    left = f", {found.deferred:,} left for the next run" if found.deferred else ""
+    cost = f"{count(found.requests, 'request')} sent, {found.requests_planned:,} planned{left}"
     return [
         f"{count(len(outcomes), 'location')}: {by_outcome}.",
         f"{count(counts.fetched, 'row')} fetched: {became}.{score}",

@@ -29,6 +29,7 @@ from openaq_pipeline.daemon.mailbox import Ended, Letter, Mailbox, Rang, Signall
 from openaq_pipeline.daemon.watchdog import Appointment, Limits, Progress, Reading, appointment, usual_limits
 from openaq_pipeline.errors import ConfigError, PipelineError
 from openaq_pipeline.incremental.due import gap_of, next_due
+from openaq_pipeline.incremental.plan import room_for
 from openaq_pipeline.monitoring.channels import enabled_channels
 from openaq_pipeline.run import check_selection
 from openaq_pipeline.settings import Settings
@@ -161,7 +162,7 @@ class Daemon:
         self._progress = Progress(self._mark(), self._clocks.awake())
         try:
             self._child = Child(
-                ["run", *self._flags],
+                ["run", *self._room(), *self._flags],
                 self._snapshot,
                 folder=self._folder,
                 lock=self._lock,
@@ -170,6 +171,14 @@ class Daemon:
         except OSError as error:
             log.error("The run could not be started: %s", error.strerror)  # noqa: TRY400 - a sentence, no traceback
             self._letters.put(Ended(1))
+
+    def _room(self) -> list[str]:
+        """Return the flag that lets a run plan no more than the key allows until the next one is due."""
+        gap, api = gap_of(self._settings.schedule, self._seen.wall), self._settings.api
+        if not gap:
+            return []
+        room = room_for(gap, per_minute=api.requests_per_minute, per_hour=api.requests_per_hour)
+        return ["--max-requests", str(room)]
 
     def _finish(self, code: int) -> None:
         self._child, self._kill_at = None, None

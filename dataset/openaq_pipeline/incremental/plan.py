@@ -58,9 +58,9 @@ def live_from(newest: datetime | None, now: datetime, live_days: int) -> datetim
     return start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def requests_for(windows: Iterable[Window]) -> int:
-    """Return how many requests the windows will cost if the sensors report hourly: one for each page begun."""
-    return sum(math.ceil(max(1.0, (window.length / USUAL_INTERVAL + 1) / PAGE_ROWS)) for window in windows)
+def requests_for(windows: Iterable[Window], interval: timedelta = USUAL_INTERVAL) -> int:
+    """Return how many requests the windows will cost if a row comes every interval: one for each page begun."""
+    return sum(math.ceil(max(1.0, (window.length / interval + 1) / PAGE_ROWS)) for window in windows)
 
 
 def reported(window: Window, first: datetime | None, last: datetime | None) -> Window:
@@ -78,6 +78,12 @@ def minutes_for(requests: int, *, per_minute: int, per_hour: int) -> float:
         return 0.0
     full_hours, rest = divmod(requests - 1, min(per_hour, 60 * per_minute))
     return full_hours * 60.0 + rest // per_minute
+
+
+def room_for(gap: timedelta, *, per_minute: int, per_hour: int) -> int:
+    """Return how many requests a key allows in a gap between two runs, a minute's at least."""
+    minutes = max(1.0, gap / timedelta(minutes=1))
+    return max(1, min(per_minute, per_hour), math.floor(min(per_minute * minutes, per_hour * minutes / 60)))
 
 
 def minutes_left(requests: int, *, used_minute: int, used_hour: int, per_minute: int, per_hour: int) -> float:

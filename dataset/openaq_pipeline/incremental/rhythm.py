@@ -7,6 +7,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import msgspec
+
+from openaq_pipeline.model import Rhythm
+
 LEAST_ROWS = 4
 LEAST_INTERVAL_SECONDS = 60
 
@@ -15,6 +19,9 @@ GRID_SHARE = 0.8
 
 STEP_SHARE = 0.5
 """At least so many are one step. Whoever reports at odd minutes is on the grid of minutes too, with holes all over."""
+
+MOST_HOLES = 24
+"""So many of a sensor are remembered; who has more of them has other troubles, and is swept daily like all."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -40,7 +47,7 @@ def interval_of(stamps: Sequence[datetime]) -> int | None:
 
 
 def holes(
-    stamps: Sequence[datetime], interval_seconds: int, since: datetime, until: datetime, most: int = 24
+    stamps: Sequence[datetime], interval_seconds: int, since: datetime, until: datetime, most: int = MOST_HOLES
 ) -> tuple[datetime, ...]:
     """Return the stamps in (since, until] at which a row is missing between two others, oldest first.
 
@@ -61,6 +68,20 @@ def holes(
         if len(found) >= most:
             break
     return tuple(reversed(found))
+
+
+def after_read(rhythm: Rhythm, stamps: Sequence[datetime], now: datetime, reach: timedelta) -> Rhythm:
+    """Return a sensor's rhythm after its series was read up to `now`, with rows at these stamps.
+
+    Holes older than `reach` are given up. Those in front of the first row read stay: nothing was said of them. Where
+    fewer rows were read than tell an interval, the one known before stands.
+    """
+    interval = interval_of(stamps) if len(stamps) >= LEAST_ROWS else rhythm.interval_seconds
+    first = min(stamps, default=now)
+    known = [hole for hole in rhythm.holes if now - reach < hole < first]
+    found = holes(stamps, interval, now - reach, now) if interval is not None else ()
+    missing = (*known, *found)[-MOST_HOLES:] if interval is not None else ()
+    return msgspec.structs.replace(rhythm, interval_seconds=interval, read_at=now, holes=missing)
 
 
 def is_next(watermark: datetime | None, interval_seconds: int | None, stamp: datetime) -> bool:

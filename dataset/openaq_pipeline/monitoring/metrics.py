@@ -40,7 +40,10 @@ class LocationMetrics(msgspec.Struct, frozen=True):
 
 
 class RunMetrics(msgspec.Struct, frozen=True):
-    """One run. `quality_score` is None without measurements, `slowest_response_seconds` None without an answer."""
+    """One run; `deferred` series were left for the next one.
+
+    `quality_score` is None without measurements, `slowest_response_seconds` None without an answer.
+    """
 
     started: datetime
     duration_seconds: float
@@ -56,6 +59,7 @@ class RunMetrics(msgspec.Struct, frozen=True):
     quality_score: float | None
     error: str | None
     locations: tuple[LocationMetrics, ...]
+    deferred: int = 0
 
 
 def metrics_of(report: RunReport) -> RunMetrics:
@@ -77,6 +81,7 @@ def metrics_of(report: RunReport) -> RunMetrics:
         quality_score=None if quality is None else round(quality, 2),
         error=report.error,
         locations=tuple(map(_location, report.locations)),
+        deferred=report.deferred,
     )
 
 

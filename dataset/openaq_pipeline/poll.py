@@ -1,0 +1,249 @@
+"""What a poll asks: it looks at what is known, listens to OpenAQ's lists of latest rows, and plans visits.
+
+A visit is what is worth doing at one location. Most locations of most polls need none, because a list shows that
+nothing has moved there. The thinking is `incremental.planner`'s; here are the stores it thinks about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from openaq_pipeline.incremental import plan, planner
+from openaq_pipeline.incremental.planner import Ask, Choice, Due, Standing, Urgency, Verdict
+from openaq_pipeline.model import (
+    Counts,
+    Location,
+    LocationReport,
+    LocationState,
+    RunPlan,
+    Sensor,
+    SensorOutcome,
+    SensorReport,
+    SensorState,
+)
+from openaq_pipeline.openaq.lists import Heard, listen
+from openaq_pipeline.order import Order, Parts, Visit
+from openaq_pipeline.ports import LatestSource
+from openaq_pipeline.settings import ApiSettings
+
+WHOLE = 0
+"""In the place of a sensor: all of a location whose sensors are not known yet."""
+
+USUAL_SENSORS = 6
+"""Reckoned for a location whose sensors are not known yet."""
+
+LEAST_REACH = timedelta(days=1)
+"""Lists of a parameter show sensors with a row younger than this at least: those that are alive."""
+
+JUST_BEFORE = timedelta(minutes=30)
+"""Who runs again so soon wants to know whether anything has changed: nothing new can be due by then."""
+
+OPEN = {Standing.STEP, Standing.SILENT}
+"""What a list may settle."""
+
+UNSEEN = {Urgency.NEWS, Urgency.FIRST_LOAD}
+"""Without these a sensor is not up to date."""
+
+Found = Callable[["Sight", Sensor], Verdict | None]
+
+
+class Sight(NamedTuple):
+    """What is known of a location before anything is asked. `trusted`: its file is as the state remembers it."""
+
+    location: Location
+    state: LocationState
+    standings: dict[int, Standing]
+    look_back: timedelta
+    trusted: bool
+
+    def known(self, sensors_id: int) -> SensorState:
+        """Return what is known of one of its sensors."""
+        return self.state.sensors.get(sensors_id, SensorState())
+
+
+class Round(NamedTuple):
+    """What a poll does: its visits, the most urgent first, what it reports of the other locations, and its cost."""
+
+    visits: list[Visit]
+    quiet: list[LocationReport]
+    plan: RunPlan
+
+
+class Poll:
+    """One poll of some locations, planned from what is known of them; `room`: in so many requests, None: in any."""
+
+    def __init__(self, parts: Parts, order: Order, ids: Sequence[int], api: ApiSettings, room: int | None) -> None:
+        self._parts, self._order, self._api, self._room = parts, order, api, room
+        known = {key: parts.metadata.get(key) for key in ids}
+        self._unknown = [key for key, found in known.items() if found is None]
+        self._sights = [self._sight(found) for found in known.values() if found is not None]
+        self._lookups = {key for key in ids if not parts.metadata.is_fresh(key, order.now)}
+        self._selected = Counter(each.parameters_id for sight in self._sights for each in sight.location.sensors)
+        self._probes = planner.probes(*self._open(), self._selected)
+
+    def _sight(self, location: Location) -> Sight:
+        parts, state = self._parts, self._parts.state.get(location.id)
+        standings = {
+            sensor.id: planner.standing(
+                state.sensors.get(sensor.id, SensorState()), state.last_fetch_time, self._order.now
+            )
+            for sensor in location.sensors
+        }
+        # A file that something else has changed may hold less than the state says: then everything is read.
+        trusted = not self._order.reset and parts.rows.mark(location.id) == state.file
+        return Sight(location, state, standings, parts.look_back(state.sensors), trusted)
+
+    def _open(self) -> tuple[dict[int, Counter[int]], Counter[int]]:
+        """Return which sensors a list may settle, by location and parameter, and the never read ones by parameter."""
+        open_: dict[int, Counter[int]] = {}
+        firsts = Counter[int]()
+        for sight in (each for each in self._sights if each.trusted):
+            standings, sensors = sight.standings, sight.location.sensors
+            firsts.update(each.parameters_id for each in sensors if standings[each.id] is Standing.FIRST)
+            if found := Counter(each.parameters_id for each in sensors if standings[each.id] in OPEN):
+                open_[sight.location.id] = found
+        return open_, firsts
+
+    def expected(self, more_requests: int = 0) -> RunPlan:
+        """Return what the poll is to cost if the lists settle all they may settle; `more_requests` come on top."""
+        pages = sum(planner.pages_of(parameter, self._selected) for parameter in self._probes.parameters)
+        lists = pages + len(self._probes.locations)
+        asked = set(self._probes.parameters), set(self._probes.locations)
+
+        def hoped(sight: Sight, sensor: Sensor) -> Verdict | None:
+            listed = sensor.parameters_id in asked[0] or sight.location.id in asked[1]
+            return (Verdict.NOTHING if listed else Verdict.MORE) if sight.standings[sensor.id] in OPEN else None
+
+        return self._plan(self._choose(hoped, lists), lists, more_requests)
+
+    def listen(self, source: LatestSource) -> Heard:
+        """Ask for the lists, those of the locations that were not looked at for longest first.
+
+        Raises `FatalError` and `Stopped`, which concern the whole run.
+        """
+        now = self._order.now
+        oldest = sorted(self._probes.locations, key=lambda key: self._parts.state.get(key).last_fetch_time or now)
+        return listen(
+            source,
+            self._probes.parameters,
+            oldest,
+            since=now - self._reach(),
+            workers=self._api.max_workers,
+            room=None if self._room is None else self._room - len(self._lookups),
+        )
+
+    def _reach(self) -> timedelta:
+        """Return how old a row may be for a list of a parameter to show it."""
+        data = self._parts.data
+        loads = any(Standing.FIRST in sight.standings.values() for sight in self._sights)
+        return max(LEAST_REACH, timedelta(hours=data.sweep_hours), timedelta(days=data.initial_days) * loads)
+
+    def round(self, heard: Heard) -> Round:
+        """Return what is to be done now that the lists have spoken."""
+
+        def told(sight: Sight, sensor: Sensor) -> Verdict | None:
+            standing = sight.standings[sensor.id]
+            listed = sensor.parameters_id in heard.parameters or sight.location.id in heard.locations
+            if listed and standing in OPEN | {Standing.FIRST}:
+                known = sight.known(sensor.id)
+                return planner.verdict(known, standing, heard.rows.get(sensor.id), self._order.now)
+            return Verdict.MORE if standing in OPEN else None
+
+        choice = self._choose(told, heard.requests)
+        visits, quiet = self._visits(choice, heard, told)
+        return Round(visits, quiet, self._plan(choice, heard.requests))
+
+    def _choose(self, found: Found, lists: int) -> Choice:
+        room = None if self._room is None else max(0, self._room - len(self._lookups) - lists)
+        return planner.choose(self._asks(found), room)
+
+    def _asks(self, found: Found) -> Iterator[Ask]:
+        """Yield every series that is worth a request."""
+        for key in self._unknown:
+            yield Ask(key, WHOLE, Urgency.FIRST_LOAD, self._order.now, USUAL_SENSORS)
+        for sight in self._sights:
+            for sensor in sight.location.sensors:
+                due = self._due(sight, sensor, found)
+                if due is not None:
+                    yield Ask(sight.location.id, sensor.id, *due, self._requests(sight, sensor))
+
+    def _due(self, sight: Sight, sensor: Sensor, found: Found) -> Due | None:
+        standing, known, now = sight.standings[sensor.id], sight.known(sensor.id), self._order.now
+        if sight.trusted or standing is Standing.PARKED:
+            again = sight.state.last_fetch_time is not None and abs(now - sight.state.last_fetch_time) < JUST_BEFORE
+            told = found(sight, sensor)
+            return planner.due(known, standing, told, look_back=sight.look_back, again=again, now=now)
+        return Due(Urgency.NEWS, known.watermark or now)
+
+    def _requests(self, sight: Sight, sensor: Sensor) -> int:
+        known = sight.known(sensor.id)
+        window = self._parts.window(self._order, sight.location.id, sensor.id, known, sight.look_back)
+        return plan.requests_for([window] if window else [], planner.interval_of(known.rhythm) or plan.USUAL_INTERVAL)
+
+    def _visits(self, choice: Choice, heard: Heard, found: Found) -> tuple[list[Visit], list[LocationReport]]:
+        """Return the visits: first those that store what is known already, then by urgency; and the quiet locations."""
+        taken = {(ask.location_id, ask.sensors_id) for ask in choice.taken}
+        waiting = {(ask.location_id, ask.sensors_id) for ask in choice.deferred if ask.urgency in UNSEEN}
+        rank = {ask.location_id: place for place, ask in reversed(list(enumerate(choice.taken)))}
+        visits = [Visit(key) for key in self._unknown if (key, WHOLE) in taken]
+        quiet = [LocationReport(key, None, "ok", Counts()) for key in self._unknown if (key, WHOLE) not in taken]
+        for sight in self._sights:
+            key, sensors = sight.location.id, sight.location.sensors
+            left = {each.id: _outcome(sight, each.id, waiting) for each in sensors if (key, each.id) not in taken}
+            latest = tuple(heard.rows[each.id] for each in sensors if found(sight, each) is Verdict.NEXT)
+            if key in rank or key in self._lookups or latest or not sight.trusted:
+                visits.append(Visit(key, left, latest))
+            else:
+                quiet.append(self._quiet(sight, left))
+        return sorted(visits, key=lambda visit: rank.get(visit.location_id, -1)), quiet
+
+    def _quiet(self, sight: Sight, left: dict[int, SensorOutcome]) -> LocationReport:
+        """Remember that a location was looked at, and return its report."""
+        now, last = self._order.now, sight.state.last_successful_run
+        last = last if "deferred" in left.values() else now
+        state = msgspec.structs.replace(sight.state, last_fetch_time=now, last_successful_run=last)
+        self._parts.state.put(sight.location.id, state)
+        sensors = (_left(sensor, sight.known(sensor.id), left[sensor.id]) for sensor in sight.location.sensors)
+        return LocationReport(sight.location.id, sight.location.name, "ok", Counts(), sensors=tuple(sensors))
+
+    def _plan(self, choice: Choice, lists: int, more_requests: int = 0) -> RunPlan:
+        by_urgency = Counter(ask.urgency for ask in choice.taken)
+        asked = sum(ask.requests for ask in choice.taken)
+        requests, api = len(self._lookups) + lists + asked + more_requests, self._api
+        windows = (
+            self._parts.window(self._order, sight.location.id, sensor.id, sight.known(sensor.id), sight.look_back)
+            for sight in self._sights
+            for sensor in sight.location.sensors
+        )
+        return RunPlan(
+            locations=len(self._unknown) + len(self._sights),
+            unknown_locations=len(self._unknown),
+            sensors=sum(ask.sensors_id != WHOLE for ask in choice.taken),
+            parked=sum(each is Standing.PARKED for sight in self._sights for each in sight.standings.values()),
+            oldest=min((window.start for window in windows if window is not None), default=None),
+            requests=requests,
+            minutes=plan.minutes_for(requests, per_minute=api.requests_per_minute, per_hour=api.requests_per_hour),
+            lists=lists,
+            news=by_urgency[Urgency.NEWS],
+            look_backs=by_urgency[Urgency.LOOK_BACK] + by_urgency[Urgency.SPARE],
+            first_loads=by_urgency[Urgency.FIRST_LOAD],
+            routine=by_urgency[Urgency.ROUTINE],
+            deferred=len(choice.deferred),
+        )
+
+
+def _outcome(sight: Sight, sensors_id: int, waiting: set[tuple[int, int]]) -> SensorOutcome:
+    """Return how a sensor counts that is not asked for."""
+    if sight.standings[sensors_id] is Standing.PARKED:
+        return "parked"
+    return "deferred" if (sight.location.id, sensors_id) in waiting else "ok"
+
+
+def _left(sensor: Sensor, state: SensorState, outcome: SensorOutcome) -> SensorReport:
+    error = state.last_error if outcome == "parked" else None
+    return SensorReport(sensor.id, sensor.parameter, sensor.units, outcome, Counts(), state.watermark, error)
