@@ -7,7 +7,7 @@ that come from OpenAQ are OpenAQ's own.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,9 @@ Outcome = Literal["ok", "partial", "failed"]
 Severity = Literal["info", "warning", "error", "critical"]
 Channel = Literal["slack", "email", "webhook"]
 SensorOutcome = Literal["ok", "parked", "deferred", "failed", "skipped"]
+
+Aware = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+"""A time with a zone: one without compares with no other, and reading a file refuses it where this type stands."""
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -157,7 +160,7 @@ class Location(msgspec.Struct, frozen=True):
     sensors: tuple[Sensor, ...]
     datetime_first: dt.datetime | None
     datetime_last: dt.datetime | None
-    fetched: dt.datetime
+    fetched: Aware
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -219,8 +222,8 @@ class Rhythm(msgspec.Struct, frozen=True, array_like=True):
     """
 
     interval_seconds: int | None = None
-    read_at: dt.datetime | None = None
-    holes: tuple[dt.datetime, ...] = ()
+    read_at: Aware | None = None
+    holes: tuple[Aware, ...] = ()
     lateness: tuple[int, ...] = ()
 
 
@@ -233,11 +236,11 @@ class SensorState(msgspec.Struct, frozen=True):
     `echoes` are the last rows read of a sensor that has fallen silent, see `incremental.echo`.
     """
 
-    watermark: dt.datetime | None = None
+    watermark: Aware | None = None
     failures: int = 0
-    parked_until: dt.datetime | None = None
+    parked_until: Aware | None = None
     last_error: str | None = None
-    swept: dt.datetime | None = None
+    swept: Aware | None = None
     echoes: tuple[Echo, ...] = ()
     rhythm: Rhythm = Rhythm()
 
@@ -279,8 +282,8 @@ class Stored(msgspec.Struct, frozen=True):
 class LocationState(msgspec.Struct, frozen=True):
     """What is remembered of a location; `last_fetch_time` is the last try, `last_successful_run` the last full one."""
 
-    last_fetch_time: dt.datetime | None = None
-    last_successful_run: dt.datetime | None = None
+    last_fetch_time: Aware | None = None
+    last_successful_run: Aware | None = None
     file: FileMark | None = None
     sensors: dict[int, SensorState] = {}
 
