@@ -104,7 +104,7 @@ def test_few_locations_have_a_line_each_while_the_run_goes_on(capsys: pytest.Cap
 
 def test_many_locations_have_a_line_now_and_then_and_one_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     lines = lines_of(1000, LINE_SECONDS / 512, capsys)
-    assert lines == [f"[{n}/1000] locations, {n} new row{'s' * (n > 1)}" for n in (1, 513, 1000)]
+    assert lines == [f"[{n}/1000] locations, {n:,} new row{'s' * (n > 1)}" for n in (1, 513, 1000)]
 
 
 def test_a_backfill_of_many_locations_tells_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:

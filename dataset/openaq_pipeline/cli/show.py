@@ -74,7 +74,7 @@ def unlisted(number: int, odd: int) -> list[str]:
 
 def remarks(location: LocationReport) -> list[str]:
     """Return what a person should know of a location beside its counts."""
-    odd = [sensor for sensor in location.sensors if sensor.outcome != "ok"]
+    odd = [sensor for sensor in location.sensors if sensor.outcome not in {"ok", "deferred"}]
     said = [f"sensor {sensor.sensors_id} ({sensor.parameter}) {sensor.outcome}: {sensor.error}" for sensor in odd]
     if location.error and not any(sensor.outcome in {"failed", "skipped"} for sensor in odd):
         said.insert(0, location.error)

@@ -21,7 +21,7 @@ FAILED_RUNS, NEEDS_A_PERSON, QUALITY, SLOW_RESPONSE, SILENT = (
 OF_A_RUN = frozenset({FAILED_RUNS, NEEDS_A_PERSON, QUALITY, SLOW_RESPONSE, SILENT})
 """The kinds that only a run can judge; a kind is a key up to its colon."""
 
-MANY_SILENT = f"{SILENT}:many"
+MANY_SILENT = "silent:many"
 SINGLY = 5
 """So many silent locations are told each by itself, more of them as one: nobody reads 25,000 notices."""
 

@@ -1,8 +1,8 @@
 """`metrics.json`: the figures of the last 100 runs, oldest first, for the monitor, the schedule and scripts.
 
 The runs of 25,000 locations would be gigabytes. Beyond `MOST_ENTRIES` details go, those of the oldest runs first:
-sensors that were ok, then locations that were ok, then those that were not, then what is left of sensors. The last
-report of each location stays: how it is depends on that.
+sensors that were ok or waited, then locations that were ok, then those that were not, then what is left of sensors. The
+last report of each location stays: how it is depends on that.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ NAME = "metrics.json"
 KEPT_RUNS = 100
 MOST_ENTRIES = 50_000
 """So many locations and sensors stay in all runs together: 10 MB, and every run of up to 100 stations in full."""
+
+UNEVENTFUL = frozenset({"ok", "deferred"})
 
 
 class History(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ def _entries(run: RunMetrics) -> int:
 
 def _without_good_sensors(place: LocationMetrics, *, is_last: bool) -> LocationMetrics | None:
     del is_last
-    return _with(place, tuple(sensor for sensor in place.sensors if sensor.outcome != "ok"))
+    return _with(place, tuple(sensor for sensor in place.sensors if sensor.outcome not in UNEVENTFUL))
 
 
 def _unless_good(place: LocationMetrics, *, is_last: bool) -> LocationMetrics | None:
