@@ -67,7 +67,7 @@ def test_many_good_ones_are_a_sentence_and_the_totals() -> None:
     locations = tuple(map(report, range(1, 25_001)))
     text = show.report(RunReport(NOW, 1.0, 5, locations, 0.1), Path("data"))
     assert "25,000 locations more, nothing amiss" in text
-    assert "25,000 locations: 25000 ok, 0 partial, 0 failed." in text
+    assert "25,000 locations: 25,000 ok, 0 partial, 0 failed." in text
     assert len(text.splitlines()) < 10
 
 

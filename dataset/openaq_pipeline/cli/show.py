@@ -84,7 +84,7 @@ def remarks(location: LocationReport) -> list[str]:
 def _totals(found: RunReport) -> list[str]:
     counts, outcomes = found.counts, [location.outcome for location in found.locations]
     quality, slowest = found.quality_score, found.slowest_response_seconds
-    by_outcome = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ("ok", "partial", "failed"))
+    by_outcome = ", ".join(f"{outcomes.count(outcome):,} {outcome}" for outcome in ("ok", "partial", "failed"))
     became = (
         f"{counts.new:,} new, {counts.revised:,} revised, {counts.identical:,} identical, {counts.rejected:,} rejected"
     )
