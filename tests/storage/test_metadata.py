@@ -146,6 +146,16 @@ def test_two_who_write_lose_nothing_of_each_other(tmp_path: Path) -> None:
     assert again.all() == poller.all() == [location(ID), location(8), location(9, name="new")]
 
 
+def test_what_one_has_asked_itself_counts_more_than_what_another_wrote_meanwhile(tmp_path: Path) -> None:
+    mine, other = Metadata(tmp_path), Metadata(tmp_path)
+    mine.put(location(name="mine"))
+    other.put(location(name="of another"))
+    other.save()
+    mine.save()
+    assert [one.name for one in mine.all()] == ["mine"]
+    assert json.loads((tmp_path / "locations.json").read_text())[0]["name"] == "mine"
+
+
 def test_what_was_asked_for_a_while_is_saved_on_the_way(tmp_path: Path) -> None:
     seconds = [1000.0]
     store = Metadata(tmp_path, clock=lambda: seconds[0])
