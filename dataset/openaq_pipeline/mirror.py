@@ -140,7 +140,8 @@ def _sync(
         sink = Sink(database, migrate(database))
         marks = sink.marks()
         problems = list(_describe(sink, folder, marks))
-        ids = location_ids(folder)
+        # Whoever was sent last waits longest: where the time never suffices for all, none is left behind for good.
+        ids = sorted(location_ids(folder), key=lambda location_id: _sent_at(marks, location_id))
         watcher.begun(len(ids))
         for location_id in ids:
             if seconds is not None and time.monotonic() > began + seconds / 2:
@@ -149,6 +150,14 @@ def _sync(
             watcher.finished(done[-1])
     problems += [problem for each in done for problem in each.problems]
     return MirrorReport(tuple(done), len(ids) - len(done), tuple(problems), time.monotonic() - began)
+
+
+def _sent_at(marks: Mapping[tuple[int, str], Mark], location_id: int) -> int:
+    """Return from when the version of a location's live file is that the database has; 0: from before all others."""
+    from openaq_pipeline.storage.postgres.marks import LIVE  # noqa: PLC0415 - see _sync
+
+    mark = marks.get((location_id, LIVE))
+    return 0 if mark is None else mark.file.mtime_ns
 
 
 def _describe(sink: Sink, folder: Path, marks: Mapping[tuple[int, str], Mark]) -> Iterator[str]:

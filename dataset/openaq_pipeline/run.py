@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from datetime import datetime
@@ -38,6 +38,9 @@ from openaq_pipeline.storage import licenses
 from openaq_pipeline.wiring import Stop, Stores, connected, utc_now
 
 log = logging.getLogger(__name__)
+
+MOST_LOGGED = 100
+"""When 25,000 locations fail, what else the log tells should still be there."""
 
 
 class Watcher:
@@ -149,12 +152,12 @@ def report_of(
 
 
 def log_report(report: RunReport) -> None:
-    """Write down how a run went: what failed in a line each, and the whole in one."""
-    for location in report.locations:
-        if location.outcome != "ok":
-            log.warning("Location %d %s: %s", location.location_id, location.outcome, location.error)
-        for warning in location.warnings:
-            log.warning("Location %d: %s", location.location_id, warning)
+    """Write down how a run went: what failed in a line each, the first hundred, and the whole in one."""
+    amiss = list(_amiss(report))
+    for said in amiss[:MOST_LOGGED]:
+        log.warning("%s", said)
+    if len(amiss) > MOST_LOGGED:
+        log.warning("%d lines more like these; metrics.json has them all", len(amiss) - MOST_LOGGED)
     counts, level = report.counts, logging.INFO if report.complete else logging.WARNING
     log.log(
         level,
@@ -164,6 +167,13 @@ def log_report(report: RunReport) -> None:
         *(counts.new, counts.revised, counts.identical, counts.rejected, report.requests),
         report.duration_seconds,
     )
+
+
+def _amiss(report: RunReport) -> Iterator[str]:
+    for location in report.locations:
+        if location.outcome != "ok":
+            yield f"Location {location.location_id} {location.outcome}: {location.error}"
+        yield from (f"Location {location.location_id}: {warning}" for warning in location.warnings)
 
 
 def _saved(stores: Stores, report: RunReport) -> RunReport:

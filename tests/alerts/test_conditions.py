@@ -10,7 +10,7 @@ import pytest
 
 from openaq_pipeline.errors import FatalError
 from openaq_pipeline.model import Health, LocationHealth
-from openaq_pipeline.monitoring.conditions import OF_A_RUN, Assessment, assess, between_runs
+from openaq_pipeline.monitoring.conditions import NAMED, OF_A_RUN, SINGLY, Assessment, assess, between_runs
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.settings import AlertSettings
 from tests.alerts.parts import NOW, condition
@@ -123,6 +123,37 @@ def test_when_nothing_could_be_read_the_cause_is_told_and_not_each_location() ->
     assert keys(found) == {"failed_runs": "critical"}
     assert found.leaves_open("silent:7")
     assert not found.leaves_open("silent:9")
+
+
+def silent(number: int) -> list[LocationHealth]:
+    return [location("silent", 9, number=key) for key in range(1, number + 1)]
+
+
+def test_many_silent_locations_are_one_condition_that_names_some() -> None:
+    (found,) = assess(GOOD, health(*silent(SINGLY + 20), location(number=99)), ALERTS).conditions
+    assert (found.key, found.severity, found.title) == ("silent:many", "warning", "25 locations are silent")
+    assert found.message == (
+        "25 of 26 have no row younger than 6 h: "
+        + ", ".join(f"Ratna Park ({key})" for key in range(1, NAMED + 1))
+        + " and 20 more."
+    )
+
+
+def test_one_that_was_told_by_itself_is_not_over_because_there_are_many_now() -> None:
+    few, many = silent(SINGLY), silent(SINGLY + 1)
+    assert len(keys(assess(GOOD, health(*few), ALERTS))) == SINGLY
+    found = assess(GOOD, health(*many, location(number=99)), ALERTS)
+    assert keys(found) == {"silent:many": "warning"}
+    assert found.leaves_open("silent:1")
+    assert not found.leaves_open("silent:99")
+    assert not assess(GOOD, health(*few), ALERTS).leaves_open("silent:many")
+
+
+def test_many_are_not_over_while_nobody_can_tell() -> None:
+    failed = run(consecutive_failures=9, successful_locations=0)
+    failing = [location("failing", 99, number=key) for key in range(1, SINGLY + 2)]
+    assert assess(failed, health(*failing), ALERTS).leaves_open("silent:many")
+    assert between_runs().leaves_open("silent:many")
 
 
 def test_between_runs_only_the_daemon_s_own_conditions_are_judged() -> None:

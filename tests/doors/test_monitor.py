@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from openaq_pipeline.cli import monitor_command
 from openaq_pipeline.files import hold_folder
 from openaq_pipeline.monitoring import history
+from openaq_pipeline.settings import Settings
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
 from tests.conftest import Program, Simulate
@@ -186,6 +188,17 @@ def test_an_impossible_cron_line_is_bad_configuration_here_too(program: Program)
 def test_a_location_that_was_just_read_counts_while_the_first_run_still_goes_on(filled: Program) -> None:
     (filled.data / "metrics.json").unlink()
     assert filled.run("monitor.py", "--check").code == 0
+
+
+def test_after_a_recent_good_run_the_check_does_not_read_the_state_which_may_be_large(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note(tmp_path, timedelta(minutes=5), location(1))
+    (tmp_path / ".state.json").mkdir()
+    asked, now = Settings(data_dir=tmp_path), datetime.now(UTC)
+    assert monitor_command.check(asked, now) == 0
+    assert monitor_command.check(asked, now + timedelta(days=1)) == 1
+    assert "Is a directory" in capsys.readouterr().out
 
 
 def test_a_check_without_any_run_or_with_a_file_that_cannot_be_read_is_1_and_a_sentence(program: Program) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openaq_pipeline.errors import StorageError
+from openaq_pipeline.model import Outcome
 from openaq_pipeline.monitoring import history
+from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics, SensorMetrics
 from tests.monitoring.runs import location, run
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -54,6 +60,87 @@ def test_only_the_last_hundred_runs_are_kept(tmp_path: Path) -> None:
     kept = history.read(tmp_path).runs
     assert len(kept) == 100
     assert (kept[0].started, kept[-1].started) == (NOW + timedelta(minutes=3), NOW + timedelta(minutes=102))
+
+
+# --- many locations ---
+
+
+def at(hour: int, *places: LocationMetrics) -> RunMetrics:
+    return run(NOW + timedelta(hours=hour), *places)
+
+
+def place(location_id: int, outcome: Outcome = "ok", sensors: Sequence[str] = ("ok", "ok")) -> LocationMetrics:
+    found = [
+        SensorMetrics(10 * location_id + number, "pm25", "µg/m³", sensor, 1, 0, 0, 0, NOW, None)
+        for number, sensor in enumerate(sensors)
+    ]
+    return msgspec.structs.replace(location(location_id, outcome), sensors=tuple(found))
+
+
+def seen(runs: Sequence[RunMetrics]) -> list[dict[int, list[str]]]:
+    """Return for each run its locations with the outcomes of their sensors."""
+    return [{one.location_id: [sensor.outcome for sensor in one.sensors] for one in run.locations} for run in runs]
+
+
+def test_what_is_few_enough_stays_as_it_is() -> None:
+    runs = (at(0, place(1), place(2, "partial")), at(1, place(1)))
+    assert history.bounded(runs, 9) == runs
+
+
+@pytest.mark.parametrize(
+    ("most", "kept"),
+    [
+        (13, [{1: [], 2: ["failed"], 3: []}, {1: ["ok", "ok"], 2: ["ok", "ok"]}]),
+        (8, [{1: [], 2: ["failed"], 3: []}, {1: [], 2: []}]),
+        (5, [{2: ["failed"], 3: []}, {1: [], 2: []}]),
+        (3, [{3: []}, {1: [], 2: []}]),
+        (0, [{3: []}, {1: [], 2: []}]),
+    ],
+    ids=["good sensors of old runs", "of all runs", "good locations told later", "bad ones told later", "no more"],
+)
+def test_of_too_many_what_is_least_missed_goes_first(most: int, kept: list[dict[int, list[str]]]) -> None:
+    old = at(0, place(1), place(2, "partial", ["failed", "ok"]), place(3))
+    assert seen(history.bounded([old, at(1, place(1), place(2))], most)) == kept
+
+
+def test_sensors_that_failed_go_last_of_all() -> None:
+    runs = [at(0, place(1, "failed", ["failed"] * 3)), at(1, place(2, "failed", ["failed"] * 3))]
+    assert seen(history.bounded(runs, 5)) == [{1: []}, {2: ["failed"] * 3}]
+    assert seen(history.bounded(runs, 2)) == [{1: []}, {2: []}]
+
+
+outcomes = st.sampled_from(["ok", "partial", "failed"])
+places = st.builds(place, st.integers(1, 9), outcomes, st.lists(st.sampled_from(["ok", "failed"]), max_size=3))
+histories = st.lists(
+    st.lists(places, max_size=6, unique_by=lambda one: one.location_id), max_size=6
+).map(lambda all_runs: [at(hour, *found) for hour, found in enumerate(all_runs)])  # fmt: skip
+
+
+@given(histories, st.integers(0, 80))
+def test_however_few_may_stay_the_last_report_of_each_location_does(runs: list[RunMetrics], most: int) -> None:
+    def last(runs: Sequence[RunMetrics]) -> dict[int, LocationMetrics]:
+        found = {one.location_id: one for run in runs for one in run.locations}
+        return {key: msgspec.structs.replace(one, sensors=()) for key, one in found.items()}
+
+    kept = history.bounded(runs, most)
+    assert last(kept) == last(runs)
+    assert [msgspec.structs.replace(one, locations=()) for one in kept] == [
+        msgspec.structs.replace(one, locations=()) for one in runs
+    ]
+    entries = sum(1 + len(one.sensors) for run in kept for one in run.locations)
+    assert entries <= max(most, len(last(runs)))
+
+
+def test_the_file_of_many_locations_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MOST_ENTRIES", 20)
+    for hour in range(30):
+        history.append(tmp_path, at(hour, *map(place, range(1, 11))), NOW)
+    kept = history.read(tmp_path).runs
+    assert [len(one.locations) for one in kept] == [0] * 28 + [10, 10]
+    assert all(one.total_locations_processed == 10 for one in kept)
+
+
+# --- a file that is not as it should be ---
 
 
 @pytest.mark.parametrize("kind", DAMAGED)

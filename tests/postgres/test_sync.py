@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from datetime import UTC, datetime, timedelta
@@ -318,6 +319,32 @@ def test_locations_and_their_sensors_are_described_as_in_their_file(copy: Copy) 
         (72, 7, "pm25"),
         (81, 8, "pm25"),
     ]
+
+
+def test_only_what_was_asked_anew_is_described_again(copy: Copy) -> None:
+    write_locations(copy.folder, location(7), location(8, None, [81]))
+    sync_all(copy.settings)
+    copy.do("UPDATE openaq.locations SET name = 'as it was'")
+    later = msgspec.structs.replace(location(8, "New name", [81, 82]), fetched=SEEN + timedelta(days=1))
+    write_locations(copy.folder, location(7), later)
+    sync_all(copy.settings)
+    found = copy.ask("SELECT location_id, name FROM openaq.locations ORDER BY 1")
+    assert found == [(7, "as it was"), (8, "New name")]
+    assert (82,) in copy.ask("SELECT sensors_id FROM openaq.sensors")
+
+
+def test_whoever_was_sent_longest_ago_comes_first(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    for location_id in (7, 8, 9):
+        write_live(copy.folder, location_id, rows(END, 2, location_id=location_id, sensors=[location_id]))
+    sync_all(copy.settings)
+    for location_id in (9, 7, 8):
+        write_live(copy.folder, location_id, rows(END, 3, location_id=location_id, sensors=[location_id]))
+    reports = spied(monkeypatch)
+    os.utime(copy.folder / "location_8.json", (1, 1))
+    sync_all(copy.settings)
+    write_live(copy.folder, 6, rows(END, 2, location_id=6, sensors=[6]))
+    after_run(copy.settings, {})
+    assert [done.location_id for done in reports[-1].locations] == [6, 8, 9, 7]
 
 
 def test_each_month_has_a_partition_and_absurd_stamps_have_one_on_either_side(copy: Copy) -> None:

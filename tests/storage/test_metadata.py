@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import hold_descriptions
 from openaq_pipeline.model import License, Location, Sensor
 from openaq_pipeline.ports import MetadataStore
-from openaq_pipeline.storage.metadata import Metadata
+from openaq_pipeline.storage.metadata import SAVE_EVERY_SECONDS, Metadata
 from tests.measurements import described
 from tests.memory import MemoryMetadata
 from tests.storage.rows import ID, NOW, hour, names
@@ -143,6 +144,80 @@ def test_two_who_write_lose_nothing_of_each_other(tmp_path: Path) -> None:
     again = Metadata(tmp_path)
     again.load(NOW)
     assert again.all() == poller.all() == [location(ID), location(8), location(9, name="new")]
+
+
+def test_what_one_has_asked_itself_counts_more_than_what_another_wrote_meanwhile(tmp_path: Path) -> None:
+    mine, other = Metadata(tmp_path), Metadata(tmp_path)
+    mine.put(location(name="mine"))
+    other.put(location(name="of another"))
+    other.save()
+    mine.save()
+    assert [one.name for one in mine.all()] == ["mine"]
+    assert json.loads((tmp_path / "locations.json").read_text())[0]["name"] == "mine"
+
+
+def test_what_was_asked_for_a_while_is_saved_on_the_way(tmp_path: Path) -> None:
+    seconds = [1000.0]
+    store = Metadata(tmp_path, clock=lambda: seconds[0])
+    store.load(NOW)
+    store.put(location(8))
+    assert names(tmp_path) == set()
+    seconds[0] += SAVE_EVERY_SECONDS
+    store.put(location(ID))
+    store.put(location(9))
+    again = Metadata(tmp_path)
+    again.load(NOW)
+    assert again.all() == [location(ID), location(8)]
+
+
+def test_one_who_only_looks_saves_nothing_on_the_way(tmp_path: Path) -> None:
+    seconds = [1000.0]
+    store = Metadata(tmp_path, clock=lambda: seconds[0])
+    store.load(NOW, repair=False)
+    seconds[0] += SAVE_EVERY_SECONDS
+    store.put(location())
+    assert names(tmp_path) == set()
+
+
+def test_a_disk_that_refuses_on_the_way_is_told_at_the_end(tmp_path: Path) -> None:
+    seconds = [1000.0]
+    store = Metadata(tmp_path / "folder", clock=lambda: seconds[0])
+    (tmp_path / "folder").mkdir()
+    store.load(NOW)
+    shutil.rmtree(tmp_path / "folder")
+    seconds[0] += SAVE_EVERY_SECONDS
+    store.put(location())
+    assert store.get(ID) == location()
+    with pytest.raises(StorageError):
+        store.save()
+
+
+def test_only_a_file_that_another_has_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path, location(9))
+    store, other, read = Metadata(tmp_path), Metadata(tmp_path), list[Path]()
+    store.load(NOW)
+    other.load(NOW)
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or real(path))  # type: ignore[func-returns-value]
+    for number in (1, 2):
+        store.put(location(number))
+        store.save()
+    assert read == []
+    other.put(location(3))
+    other.save()
+    assert len(read) == 1
+    assert [one.id for one in other.all()] == [1, 2, 3, 9]
+
+
+def test_what_many_locations_have_in_common_is_in_memory_once(tmp_path: Path) -> None:
+    saved(tmp_path, location(8), location(9))
+    store = Metadata(tmp_path)
+    store.load(NOW)
+    one, other = store.all()
+    assert (one, other) == (location(8), location(9))
+    assert one.licenses is other.licenses
+    assert one.country_name is other.country_name
+    assert one.sensors[0].parameter is other.sensors[0].parameter
 
 
 def test_a_start_leaves_alone_what_another_is_writing(tmp_path: Path) -> None:

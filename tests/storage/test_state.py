@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from openaq_pipeline.errors import FatalError, StorageError
 from openaq_pipeline.model import FileMark, LocationState, SensorState
 from openaq_pipeline.ports import StateStore
+from openaq_pipeline.storage.pace import BYTES_PER_SECOND, SHARE, Pace
 from openaq_pipeline.storage.state import SAVE_EVERY_SECONDS, StateFile
 from tests.memory import MemoryState
 from tests.storage.rows import ID, NOW, hour, names
@@ -117,6 +119,41 @@ def test_saves_are_throttled_and_the_last_word_is_saved(tmp_path: Path) -> None:
     assert on_disk() == {"1", "2", "3", "4", "5"}
 
 
+def test_a_slow_disk_and_a_large_file_are_written_more_seldom(tmp_path: Path) -> None:
+    clock = Clock()
+
+    def slow() -> float:
+        clock.seconds += 1.0  # each look takes a second, and so does each write between two looks
+        return clock.seconds
+
+    store = StateFile(tmp_path, clock=slow)
+    versions = set()
+    for number in range(1, 101):
+        store.put(number, FULL)
+        versions.add((tmp_path / ".state.json").read_bytes())
+    assert 2 <= len(versions) <= 100 / SHARE
+
+    pace = Pace(clock, least_seconds=2.0)
+    pace.begin()
+    pace.wrote(30 * BYTES_PER_SECOND)
+    clock.seconds += 29.0
+    assert not pace.is_due()
+    clock.seconds += 1.0
+    assert pace.is_due()
+
+
+def test_a_location_is_a_line_and_files_of_before_are_read_as_well(tmp_path: Path) -> None:
+    store = StateFile(tmp_path)
+    store.put(8, LocationState())
+    store.put(ID, FULL)
+    store.save()
+    path = tmp_path / ".state.json"
+    lines = path.read_text().splitlines()
+    assert [line.split(":")[0] for line in lines[1:-1]] == ['"7"', '"8"']
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=1))
+    assert restarted(tmp_path).get(ID) == FULL
+
+
 def test_saving_what_has_not_changed_writes_nothing(tmp_path: Path) -> None:
     store = StateFile(tmp_path)
     store.save()
@@ -137,7 +174,8 @@ def test_a_save_that_failed_is_made_up_for(tmp_path: Path) -> None:
 
 
 def test_threads_may_put_at_once(tmp_path: Path) -> None:
-    store = StateFile(tmp_path, clock=iter(range(0, 10**9, 10)).__next__)  # every put is a save
+    # Ten seconds from put to put and none while a file is written, which looks three times: every put is a save.
+    store = StateFile(tmp_path, clock=(10.0 * (look // 3) for look in count()).__next__)
 
     def put(first: int) -> None:
         for number in range(10):

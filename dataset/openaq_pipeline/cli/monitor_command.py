@@ -50,16 +50,17 @@ def check(settings: Settings, now: datetime) -> int:
     """
     from openaq_pipeline.incremental.outlook import longest_gap  # noqa: PLC0415
 
-    state, runs = StateFile(settings.data_dir), history.History()
+    span = late_after(longest_gap(settings.schedule, now), settings.monitoring.alerts)
     try:
-        runs = history.read(settings.data_dir)
-        state.load(now, repair=False)
+        runs = history.read(settings.data_dir).runs
+        good = list(good_runs(runs, {}))
+        if not is_recent(good, now, span):  # the state may be large, and is seldom needed
+            state = StateFile(settings.data_dir)
+            state.load(now, repair=False)
+            good = list(good_runs(runs, {key: state.get(key) for key in settings.locations}))
     except PipelineError as error:
         print(f"unhealthy: {error.advice}")
         return 1
-    states = {key: state.get(key) for key in settings.locations}
-    good = list(good_runs(runs.runs, states))
-    span = late_after(longest_gap(settings.schedule, now), settings.monitoring.alerts)
     if is_recent(good, now, span):
         print(f"healthy: the last good run was {in_words(now - max(good))} ago (at most {in_words(span)} are fine)")
         return 0

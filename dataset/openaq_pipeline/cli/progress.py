@@ -1,8 +1,9 @@
-"""What people see while a run goes on: a bar on a terminal, a plain line for each location elsewhere."""
+"""What people see while a run goes on: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from openaq_pipeline.run import Watcher
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
+
+LINE_SECONDS = 10.0
+"""Of many locations a line comes so often, and not with each of them."""
 
 
 @contextmanager
@@ -25,7 +29,7 @@ def watching(*, quiet: bool = False) -> Iterator[Watcher]:
         with watcher.bar:
             yield watcher
     else:
-        yield _Lines()
+        yield Lines()
 
 
 def _bar(column: ProgressColumn) -> Progress:
@@ -80,25 +84,45 @@ class _Bar(Watcher):
         return f"locations, {show.count(self._rows, 'new row')}" if self._rows else "locations"
 
 
-class _Lines(Watcher):
-    def __init__(self) -> None:
+class Lines(Watcher):
+    """A line for each location, of many one now and then."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._done = 0
         self._total = 0
+        self._rows = 0
+        self._said_at = float("-inf")
         self._gauge: Callable[[], Gauge] | None = None
 
     def begins(self, gauge: Callable[[], Gauge]) -> None:
+        """Hear from a backfill whom to ask how far it is."""
         self._gauge = gauge
 
     def planned(self, run_plan: RunPlan) -> None:
+        """Say what is about to be asked."""
         self._total = run_plan.locations
         print(show.plan(run_plan), file=sys.stderr)
 
     def finished(self, report: LocationReport) -> None:
+        """Say what came of a location, or how far the run is, or nothing."""
         self._done += 1
+        self._rows += report.counts.new
+        if self._total > show.MANY and not self._is_time():
+            return
+        print(f"[{self._done}/{self._total}] {self._said(report)}", file=sys.stderr)
+
+    def _is_time(self) -> bool:
+        now, is_last = self._clock(), self._done == self._total
+        if now - self._said_at < LINE_SECONDS and not is_last:
+            return False
+        self._said_at = now
+        return True
+
+    def _said(self, report: LocationReport) -> str:
+        so_far = show.gauge(self._gauge()) if self._gauge else None
+        if self._total > show.MANY:
+            return f"locations, {so_far or show.count(self._rows, 'new row')}"
         counts = report.counts
         became = f"{counts.new:,} new, {counts.revised:,} revised, {counts.identical:,} identical"
-        so_far = f" ({show.gauge(self._gauge())})" if self._gauge else ""
-        print(
-            f"[{self._done}/{self._total}] location {report.location_id}: {report.outcome}, {became}{so_far}",
-            file=sys.stderr,
-        )
+        return f"location {report.location_id}: {report.outcome}, {became}{f' ({so_far})' if so_far else ''}"

@@ -8,6 +8,10 @@ from pathlib import Path
 from openaq_pipeline.model import Gauge, LocationReport, RunPlan, RunReport
 
 NAME_WIDTH = 28
+MANY = 50
+"""So many locations are listed each; of more only those of which there is something to say."""
+
+SEVERITY = {"failed": 0, "partial": 1, "ok": 2}
 ROW = "{:>10}  {:<28}  {:<7}  {:>7}  {:>7}  {:>9}  {:>8}"
 
 
@@ -60,20 +64,32 @@ def report(found: RunReport, data_dir: Path) -> str:
 
 
 def table(locations: Sequence[LocationReport]) -> list[str]:
-    """Return a line for each location, and one for each thing that went wrong there."""
-    lines = [ROW.format("location", "name", "outcome", "new", "revised", "identical", "rejected")]
-    for location in locations:
+    """Return a line for each location, and one for each thing that went wrong there; of many only the worst."""
+    odd = sorted((one for one in locations if one.outcome != "ok" or remarks(one)), key=_severity)
+    shown = locations if len(locations) <= MANY else odd[:MANY]
+    lines = [ROW.format("location", "name", "outcome", "new", "revised", "identical", "rejected")] if shown else []
+    for location in shown:
         counts = location.counts
         figures = (f"{n:,}" for n in (counts.new, counts.revised, counts.identical, counts.rejected))
         name = printable(location.name or "-", NAME_WIDTH)
         lines.append(ROW.format(location.location_id, name, location.outcome, *figures))
         lines += [f"            ! {printable(remark, 400)}" for remark in remarks(location)]
-    return lines
+    return [*lines, *unlisted(len(locations) - len(shown), len(odd) - len(shown))]
+
+
+def _severity(location: LocationReport) -> int:
+    return SEVERITY[location.outcome]
+
+
+def unlisted(number: int, odd: int) -> list[str]:
+    """Return the line that tells of locations that are not listed, of which `odd` should have been; none if all are."""
+    what = f"{odd:,} of them with something amiss" if odd > 0 else "nothing amiss"
+    return [f"{count(number, 'location')} more, {what}; --json has all of them."] if number else []
 
 
 def remarks(location: LocationReport) -> list[str]:
     """Return what a person should know of a location beside its counts."""
-    odd = [sensor for sensor in location.sensors if sensor.outcome != "ok"]
+    odd = [sensor for sensor in location.sensors if sensor.outcome not in {"ok", "deferred"}]
     said = [f"sensor {sensor.sensors_id} ({sensor.parameter}) {sensor.outcome}: {sensor.error}" for sensor in odd]
     if location.error and not any(sensor.outcome in {"failed", "skipped"} for sensor in odd):
         said.insert(0, location.error)
@@ -83,7 +99,7 @@ def remarks(location: LocationReport) -> list[str]:
 def _totals(found: RunReport) -> list[str]:
     counts, outcomes = found.counts, [location.outcome for location in found.locations]
     quality, slowest = found.quality_score, found.slowest_response_seconds
-    by_outcome = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ("ok", "partial", "failed"))
+    by_outcome = ", ".join(f"{outcomes.count(outcome):,} {outcome}" for outcome in ("ok", "partial", "failed"))
     became = (
         f"{counts.new:,} new, {counts.revised:,} revised, {counts.identical:,} identical, {counts.rejected:,} rejected"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from openaq_pipeline.cli.show import NAME_WIDTH, count, printable
+from openaq_pipeline.cli.show import MANY, NAME_WIDTH, count, printable, unlisted
 from openaq_pipeline.model import LocationHealth
 from openaq_pipeline.monitoring.health import in_words
 from openaq_pipeline.monitoring.metrics import RunMetrics
@@ -14,6 +14,7 @@ from openaq_pipeline.overview import Overview
 LOCATION_ROW = "{:>10}  {:<28}  {:<8}  {:<17}  {:>10}  {:>7}"
 RUN_ROW = "{:<17}  {:>9}  {:>7}  {:>9}  {:>6}  {:>8}  {:>7}  {:>8}"
 REMARK_WIDTH = 400
+SEVERITY = {"failing": 0, "silent": 1, "unknown": 2, "current": 3}
 
 
 def text(found: Overview, now: datetime) -> str:
@@ -36,9 +37,12 @@ def text(found: Overview, now: datetime) -> str:
 
 
 def _locations(places: tuple[LocationHealth, ...], now: datetime) -> Iterator[str]:
-    """Yield a line for each location, and one for each error and parked sensor."""
-    yield LOCATION_ROW.format("location", "name", "status", "latest row (UTC)", "age", "sensors")
-    for place in places:
+    """Yield a line for each location, and one for each error and parked sensor; of many only the worst."""
+    odd = sorted((place for place in places if place.status != "current" or place.parked), key=_severity)
+    shown = places if len(places) <= MANY else odd[:MANY]
+    if shown or not places:
+        yield LOCATION_ROW.format("location", "name", "status", "latest row (UTC)", "age", "sensors")
+    for place in shown:
         age = "-" if place.age_seconds is None else in_words(timedelta(seconds=place.age_seconds))
         name = printable(place.name or "-", NAME_WIDTH)
         yield LOCATION_ROW.format(place.location_id, name, place.status, _minute(place.latest), age, place.sensors)
@@ -49,6 +53,11 @@ def _locations(places: tuple[LocationHealth, ...], now: datetime) -> Iterator[st
             why = printable(sensor.error or "no reason noted", REMARK_WIDTH)
             until = f"next try {_when(sensor.until, now)}"
             yield f"            ! sensor {sensor.sensors_id} ({parameter}) is parked, {until}: {why}"
+    yield from unlisted(len(places) - len(shown), len(odd) - len(shown))
+
+
+def _severity(place: LocationHealth) -> int:
+    return SEVERITY[place.status]
 
 
 def _runs(runs: tuple[RunMetrics, ...]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -20,6 +20,12 @@ FAILED_RUNS, NEEDS_A_PERSON, QUALITY, SLOW_RESPONSE, SILENT = (
 )
 OF_A_RUN = frozenset({FAILED_RUNS, NEEDS_A_PERSON, QUALITY, SLOW_RESPONSE, SILENT})
 """The kinds that only a run can judge; a kind is a key up to its colon."""
+
+MANY_SILENT = "silent:many"
+SINGLY = 5
+"""So many silent locations are told each by itself, more of them as one: nobody reads 25,000 notices."""
+
+NAMED = 5
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -51,11 +57,7 @@ def assess(
     whole = _of_whole(metrics, alerts, fatal)
     # When nothing could be read the cause is told once, not again for each location.
     cut_off = fatal is not None or metrics is None or metrics.successful_locations == 0
-    parts = [whole, *(_of_location(location, alerts, cut_off=cut_off) for location in health.locations)]
-    return Assessment(
-        tuple(condition for part in parts for condition in part.conditions),
-        frozenset().union(*(part.undecided for part in parts)),
-    )
+    return whole + _of_locations(health.locations, alerts, cut_off=cut_off)
 
 
 def _of_whole(metrics: RunMetrics | None, alerts: AlertSettings, fatal: FatalError | None) -> Assessment:
@@ -114,6 +116,20 @@ def _slow_response(seconds: float | None, limit: float) -> Condition | None:
     return Condition(SLOW_RESPONSE, "warning", "OpenAQ answers slowly", message, "Nothing to do unless it lasts.")
 
 
+def _of_locations(locations: Sequence[LocationHealth], alerts: AlertSettings, *, cut_off: bool) -> Assessment:
+    """Judge all locations: the silent ones each, or of many the whole."""
+    parts = [(location, _of_location(location, alerts, cut_off=cut_off)) for location in locations]
+    silent = [location for location, part in parts if part.conditions]
+    found = tuple(condition for _, part in parts for condition in part.conditions)
+    undecided = frozenset().union(*(part.undecided for _, part in parts))
+    if len(silent) > SINGLY:
+        # What was told of one of them by itself is not over because they have become many.
+        return Assessment((_many_silent(silent, len(locations), alerts),), undecided | {each.key for each in found})
+    if len(silent) + len(undecided) > SINGLY:
+        undecided |= {MANY_SILENT}
+    return Assessment(found, undecided)
+
+
 def _of_location(location: LocationHealth, alerts: AlertSettings, *, cut_off: bool) -> Assessment:
     """Judge one location: silent, or failing for so long that its data are as old as those of a silent one."""
     key = f"{SILENT}:{location.location_id}"
@@ -128,14 +144,25 @@ def _of_location(location: LocationHealth, alerts: AlertSettings, *, cut_off: bo
     return Assessment((_silent(key, location, alerts.stale_after_hours),)) if is_old else Assessment()
 
 
+def _many_silent(silent: Sequence[LocationHealth], total: int, alerts: AlertSettings) -> Condition:
+    named = ", ".join(_name(location) for location in silent[:NAMED])
+    more = f" and {len(silent) - NAMED:,} more" if len(silent) > NAMED else ""
+    message = f"{len(silent):,} of {total:,} have no row younger than {alerts.stale_after_hours:g} h: {named}{more}."
+    hint = "See on explore.openaq.org whether they still report; monitor.py tells of each."
+    return Condition(MANY_SILENT, "warning", f"{len(silent):,} locations are silent", message, hint)
+
+
+def _name(location: LocationHealth) -> str:
+    return f"{location.name} ({location.location_id})" if location.name else f"Location {location.location_id}"
+
+
 def _silent(key: str, location: LocationHealth, limit_hours: float) -> Condition:
-    name = f"{location.name} ({location.location_id})" if location.name else f"Location {location.location_id}"
     newest = f"The newest row is of {location.latest:%Y-%m-%d %H:%M} UTC" if location.latest else "It has no row yet"
     age = f", {location.age_seconds / 3600:.0f} h old" if location.age_seconds is not None else ""
     why = f" The last try failed: {_sentence(location.error)}" if location.error else ""
     message = f"{newest}{age}; {limit_hours:g} h are expected at most.{why}"
     hint = "See on explore.openaq.org whether the station still reports; monitor.py tells which sensors are parked."
-    return Condition(key, "warning", f"{name} is silent", message, hint)
+    return Condition(key, "warning", f"{_name(location)} is silent", message, hint)
 
 
 def _sentence(text: str) -> str:

@@ -13,10 +13,14 @@ import msgspec
 from openaq_pipeline.errors import FatalError
 from openaq_pipeline.files import remove_temporary, replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE, LocationState
+from openaq_pipeline.storage.pace import Pace
 
 VERSION = 1
 SAVE_EVERY_SECONDS = 2.0
-"""A crash costs at most so much re-reading; saving after each location would write the whole file 25,000 times."""
+"""A crash of a small folder costs at most so much re-reading; see `pace` for large ones."""
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class _Version(msgspec.Struct):
@@ -34,11 +38,10 @@ class StateFile:
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = folder / ".state.json"
-        self._clock = clock
+        self._pace = Pace(clock, least_seconds=SAVE_EVERY_SECONDS)
         self._guard = threading.Lock()
         self._locations: dict[int, LocationState] = {}
         self._consecutive_failures = 0
-        self._saved_at = float("-inf")
         self._dirty = False
 
     def load(self, now: datetime, *, repair: bool = True) -> str | None:
@@ -58,7 +61,7 @@ class StateFile:
         try:
             version = msgspec.json.decode(body, type=_Version).version
             if version == VERSION:
-                document = _decode(body)
+                document = msgspec.json.decode(body, type=_Document)
                 self._locations, self._consecutive_failures = document.locations, document.consecutive_failures
                 return None
         except UNREADABLE:
@@ -89,11 +92,11 @@ class StateFile:
             return sum(1 + len(location.sensors) for location in self._locations.values())
 
     def put(self, location_id: int, state: LocationState) -> None:
-        """Remember a location's state, and write the file if the last time is long enough ago."""
+        """Remember a location's state, and write the file if the last time is long enough ago for its size."""
         with self._guard:
             self._locations[location_id] = state
             self._dirty = True
-            if self._clock() - self._saved_at >= SAVE_EVERY_SECONDS:
+            if self._pace.is_due():
                 self._save()
 
     def count_run(self, *, failed: bool) -> int:
@@ -113,26 +116,18 @@ class StateFile:
                 self._save()
 
     def _save(self) -> None:
-        document = _Document(VERSION, dict(sorted(self._locations.items())), self._consecutive_failures)
+        self._pace.begin()
         with replacing(self._path) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
-        self._saved_at = self._clock()
+            file.writelines(self._lines())
+            size = file.tell()
+        self._pace.wrote(size)
         self._dirty = False
 
-
-def _decode(body: bytes) -> _Document:
-    """Return the document; raises one of `UNREADABLE`, also for a time without a zone, which compares with no other."""
-    document = msgspec.json.decode(body, type=_Document)
-    if any(stamp.tzinfo is None for state in document.locations.values() for stamp in _stamps(state)):
-        raise msgspec.ValidationError("times must end in Z or in an offset from UTC")
-    return document
-
-
-def _stamps(state: LocationState) -> Iterator[datetime]:
-    """Yield every time in a location's state."""
-    sensors = [
-        (sensor.watermark, sensor.parked_until, sensor.swept, sensor.rhythm.read_at, *sensor.rhythm.holes)
-        for sensor in state.sensors.values()
-    ]
-    for stamps in [(state.last_fetch_time, state.last_successful_run), *sensors]:
-        yield from (stamp for stamp in stamps if stamp is not None)
+    def _lines(self) -> Iterator[bytes]:
+        """Yield the document, one location a line: never all of it at once, because it may be 20 MB."""
+        yield b'{"version":%d,"consecutive_failures":%d,"locations":{' % (VERSION, self._consecutive_failures)
+        before = b"\n"
+        for location_id, state in sorted(self._locations.items()):
+            yield b'%b"%d":%b' % (before, location_id, _encode(state))
+            before = b",\n"
+        yield b"\n}}\n"

@@ -144,8 +144,13 @@ class Sink:
         return total
 
     def describe(self, locations: Iterable[Location], mark: FileMark) -> None:
-        """Bring the tables of locations and sensors up to `locations.json`, whose mark this is."""
-        known = list(locations)
+        """Bring the tables of locations and sensors up to `locations.json`, whose mark this is.
+
+        What was asked of OpenAQ when the tables say it was is there already: of 25,000 a run asks anew for a few.
+        """
+        with self._database.step() as connection:
+            there = dict(connection.execute("SELECT location_id, fetched FROM openaq.locations").fetchall())
+        known = [location for location in locations if there.get(location.id) != location.fetched]
         sensors = [
             (s.id, each.id, s.parameters_id, s.parameter, s.units, s.display_name)
             for each in known
