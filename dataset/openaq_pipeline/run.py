@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from openaq_pipeline import files
+from openaq_pipeline import files, selection
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import ingest
@@ -59,11 +59,13 @@ def run_once(
     watcher: Watcher | None = None,
     stop: Stop | None = None,
     clock: Callable[[], datetime] = utc_now,
+    yes: bool = False,
 ) -> RunReport:
     """Bring every location up to now; return the report of what was planned, done and missed.
 
-    Raises `ConfigError` before anything begins, `LockHeld` if another poller works on the folder, and `FatalError`
-    for a state this version can't read. What happens later is in the report, whose `error` says why a run ended early.
+    `yes`: selections may be as large as they are. Raises `ConfigError` before anything is read, `LockHeld` if another
+    poller works on the folder, and `FatalError` for a state this version can't read. What happens later is in the
+    report, whose `error` says why a run ended early.
     """
     watcher, stop, began = watcher or Watcher(), stop or Stop(), time.monotonic()
     order = Order(clock(), reset=reset)
@@ -72,13 +74,16 @@ def run_once(
     with files.hold_folder(settings.data_dir), connected(settings, stop) as (client, budget):
         stores = Stores(settings)
         stores.load(order.now, repair=True)
-        parts = stores.parts(client, clock)
+        chosen = selection.resolve(stores, Api(client, lambda: order.now), order.now, yes=yes)
+        settings, parts = chosen.settings, stores.parts(client, clock)
         with suppress(OSError):
             watcher.planned(make_plan(parts, settings, order))
         reports, problem = run_all(partial(ingest, parts, order=order), settings, watcher, stop)
-        report = _saved(stores, report_of(order.now, began, client, reports, problem))
+        report = report_of(order.now, began, client, reports, problem or chosen.problem)
+        report = _saved(stores, chosen.told(report))
         if report.complete and budget.is_free():  # nobody waits for what can as well be asked by the next run
             more = _licenses(stores, Api(client, clock).licenses, order.now)
+            more += report.more_planned
             report = msgspec.structs.replace(report, more_planned=more, requests=client.requests_sent)
         report = _noted(stores, report)
         log_report(report)
@@ -123,6 +128,8 @@ def report_of(
 
 def log_report(report: RunReport) -> None:
     """Write down how a run went: what failed in a line each, and the whole in one."""
+    for sentence in (sentence for each in report.selections for sentence in each.sentences):
+        log.warning(sentence)
     for location in report.locations:
         if location.outcome != "ok":
             log.warning("Location %d %s: %s", location.location_id, location.outcome, location.error)
@@ -169,16 +176,25 @@ def _fallen_short(report: RunReport, error: PipelineError) -> RunReport:
 def dry_run(settings: Settings, order: Order) -> RunPlan:
     """Return what a run would ask of the API and what it would cost; writes nothing to the data folder.
 
-    Locations that are not known yet are looked up, at one request each, because only OpenAQ knows their sensors.
+    Selections are resolved and locations that are not known yet looked up, because only OpenAQ knows their sensors.
     """
+    return planned(settings, order)[0]
+
+
+def planned(settings: Settings, order: Order) -> tuple[RunPlan, Settings]:
+    """Return the plan of `dry_run`, and the settings with the locations of their selections."""
     check_selection(settings)
     with connected(settings, Stop()) as (client, _):
         stores = Stores(settings)
         stores.load(order.now, repair=False)
-        parts = stores.parts(client, utc_now, resumed=order.span is not None)
+        chosen = selection.resolve(stores, Api(client, lambda: order.now), order.now, dry=True)
+        if chosen.problem is not None:
+            raise chosen.problem
+        settings, parts = chosen.settings, stores.parts(client, utc_now, resumed=order.span is not None)
         looked_up = sum(look_up(parts, location_id) for location_id in settings.locations)
         # A run looks them up once more: nothing of this is kept.
-        return make_plan(parts, settings, order, more_requests=looked_up)
+        found = make_plan(parts, settings, order, more_requests=chosen.requests + looked_up)
+        return msgspec.structs.replace(found, selections=chosen.selections), settings
 
 
 def look_up(parts: Parts, location_id: int) -> bool:
@@ -195,10 +211,10 @@ def look_up(parts: Parts, location_id: int) -> bool:
 
 def check_selection(settings: Settings, *, needs_key: bool = True) -> None:
     """Raise `ConfigError` if there is nothing to do, or no key where it takes one."""
-    if not settings.locations:
+    if not settings.locations and not settings.selections:
         raise ConfigError(
             "No location is selected",
-            hint="List location ids under `locations:` in config.yaml, or pass --locations.",
+            hint="List location ids or selections under `locations:` in config.yaml, or pass --locations.",
         )
     if needs_key and (settings.api.api_key is None or not settings.api.api_key.get_secret_value()):
         raise ConfigError("OPENAQ_API_KEY is not set", hint=KEY_HINT)

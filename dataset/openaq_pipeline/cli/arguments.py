@@ -122,6 +122,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reset-state", action="store_true", help="read at least the first span (initial_days) anew; keeps the data"
     )
+    _add_yes(parser)
     _add_way(parser)
 
 
@@ -129,6 +130,7 @@ def _add_backfill(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     _add_locations(parser)
     _add_range(parser, required=True)
+    _add_yes(parser)
     _add_way(parser)
     parser.set_defaults(reset_state=False)
 
@@ -142,6 +144,10 @@ def _add_locations(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="OpenAQ location ids (default: those of the config)",
     )
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="take selections as large as they are; it is remembered")
 
 
 def _add_range(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -186,6 +192,7 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=hours, metavar="HOURS", help="hours from start to start, fractions allowed; mode interval"
     )
+    _add_yes(parser)
     parser.add_argument("--cron", metavar="LINE", help='five fields such as "0 */2 * * *"; mode cron')
     parser.add_argument("--base-url", metavar="U", help="another OpenAQ, such as the simulator; ends in /v3")
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.schedule_command"))

@@ -12,6 +12,7 @@ from openaq_pipeline.errors import ConfigError, PipelineError
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.health import good_runs, in_words, is_recent, late_after
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage.selections import remembered
 from openaq_pipeline.storage.state import StateFile
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,11 @@ def check(settings: Settings, now: datetime) -> int:
     try:
         runs = history.read(settings.data_dir)
         state.load(now, repair=False)
+        locations = remembered(settings).locations
     except PipelineError as error:
         print(f"unhealthy: {error.advice}")
         return 1
-    states = {key: state.get(key) for key in settings.locations}
+    states = {key: state.get(key) for key in locations}
     good = list(good_runs(runs.runs, states))
     span = late_after(longest_gap(settings.schedule, now), settings.monitoring.alerts)
     if is_recent(good, now, span):

@@ -51,9 +51,9 @@ def main(namespace: argparse.Namespace) -> int:
         return 0
     with stopping() as stop, watching(quiet=namespace.json) as watcher:
         if span is not None:
-            report = backfill(settings, span, source=source, watcher=watcher, stop=stop)
+            report = backfill(settings, span, source=source, watcher=watcher, stop=stop, yes=namespace.yes)
         else:
-            report = run_once(settings, reset=namespace.reset_state, watcher=watcher, stop=stop)
+            report = run_once(settings, reset=namespace.reset_state, watcher=watcher, stop=stop, yes=namespace.yes)
     after_run(settings, {place.location_id: place.change for place in report.locations if place.change})
     if span is None:
         after_poll(settings, report, utc_now())
