@@ -98,9 +98,10 @@ def test_all_problems_of_selections_are_told_at_once_with_their_lines(load: Load
         "line 4: `locations.near.lon` is -181: must be a longitude, a number from -180 to 180",
         "line 4: `locations.near.radius_m` is 25001: must be a whole number of metres from 1 to 25000",
         "line 3: unknown key `locations.contry`; did you mean `country`?",
-        "line 5: `locations.bbox` is [86, 28, 85, 27]: "
-        + "must be [minLon, minLat, maxLon, maxLat], the south-west corner first; "
-        + "a box across the 180th meridian is two items",
+        (
+            "line 5: `locations.bbox` is [86, 28, 85, 27]: must be [minLon, minLat, maxLon, maxLat], "
+            "the south-west corner first; a box across the 180th meridian is two items"
+        ),
     )
 
 
