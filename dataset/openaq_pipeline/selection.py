@@ -146,12 +146,13 @@ class _Resolving:
         stale = {key for key in locations if not self._metadata.is_fresh(key, self._now)}
         if self._api is None or len(stale) <= MANY_STALE:
             return
+        last = max(stale)
         try:
             for page in self._pages(self._api, {}):
                 for location in page.found:
                     if location.id in stale:
                         self._metadata.put(location)
-                if page.found and page.found[-1].id >= max(stale):
+                if page.found and page.found[-1].id >= last:
                     break
         except PipelineError as error:
             log.warning("The list of locations could not be read to its end: %s", error)
@@ -184,7 +185,8 @@ class _Resolving:
                 raise ConfigError(cost)
             else:
                 warnings.append(_outgrown(key, before, after))
-                found = [location for location in found if location.id in set(before.locations)]
+                known = set(before.locations)
+                found = [location for location in found if location.id in known]
                 after = _kept(before, after, found)
         elif self._yes and len(after.locations) > MOST_LOCATIONS:
             after = msgspec.structs.replace(after, accepted=len(after.locations))
@@ -213,10 +215,11 @@ class _Resolving:
         if before is None:
             return whole
         old, new = set(before.locations), set(after.locations)
+        stayed = old & new
         pairs = [
             (known, location)
             for location in found
-            if location.id in old & new and (known := self._metadata.get(location.id)) is not None
+            if location.id in stayed and (known := self._metadata.get(location.id)) is not None
         ]
         sensors_before = {sensor.id for known, _ in pairs for sensor in _sensors(known, after.parameters)}
         sensors_now = {sensor.id for _, location in pairs for sensor in _sensors(location, after.parameters)}
