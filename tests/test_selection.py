@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from openaq_pipeline import run, selection
-from openaq_pipeline.backfill import backfill
-from openaq_pipeline.errors import ConfigError
+from openaq_pipeline.backfill import backfill, dry_run
+from openaq_pipeline.errors import ConfigError, FatalError
 from openaq_pipeline.model import Window
 from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.order import Order
@@ -345,6 +345,14 @@ def test_a_damaged_memory_is_set_aside_and_asked_again(demo: Running, tmp_path: 
     assert "country: NP" in selections.read(tmp_path).selections
 
 
+def test_what_a_newer_version_remembered_is_left_alone(demo: Running, tmp_path: Path) -> None:
+    (tmp_path / selections.NAME).write_text('{"version": 2, "brand": "new"}')
+    with pytest.raises(FatalError, match="newer version"):
+        Place(demo, tmp_path, NEPAL).resolve()
+    assert "newer version" in overview(Place(demo, tmp_path, NEPAL).settings, now(), shown_runs=1).warnings[0]
+    assert selections.NAME in {path.name for path in tmp_path.iterdir()}
+
+
 # --- without a run ---
 
 
@@ -366,6 +374,21 @@ def test_a_backfill_resolves_too(demo: Running, tmp_path: Path) -> None:
     report = backfill(place.settings, Window(end - timedelta(hours=5), end))
     assert (len(report.locations), report.requests) == (10, report.requests_planned)
     assert report.requests == 12
+
+
+def test_a_backfill_from_the_archive_asks_the_api_only_for_a_selection_that_never_was_resolved(
+    demo: Running, tmp_path: Path
+) -> None:
+    place = Place(demo, tmp_path / "data", FINE)
+    (tmp_path / "archive/records").mkdir(parents=True)
+    archive = place.settings.archive.model_copy(update={"location": str(tmp_path / "archive")})
+    settings = place.settings.model_copy(update={"archive": archive})
+    span = Window(now() - 30 * DAY, now() - 20 * DAY)
+    plan = dry_run(settings, span, source="archive")
+    assert (plan.locations, plan.requests, plan.selections[0].locations) == (10, 2, 10)
+    first, second = (backfill(settings, span, source="archive") for _ in range(2))
+    assert (len(first.locations), first.requests, first.requests_planned) == (10, 2, 2)
+    assert (len(second.locations), second.requests, second.requests_planned) == (10, 0, 0)
 
 
 # --- many ids ---

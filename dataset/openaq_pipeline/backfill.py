@@ -125,8 +125,13 @@ def dry_run(settings: Settings, span: Window, *, source: Provenance = "api") -> 
         found, settings = run.planned(settings, Order(now, job.api))
     else:
         stores.load(now, repair=False)
-        settings = _choose(stores, now, None, Stop(), dry=True).settings
-        found = _nothing_asked(settings)
+        chosen = _choose(stores, now, None, Stop(), dry=True)
+        if chosen.problem is not None:
+            raise chosen.problem
+        settings = chosen.settings
+        found = msgspec.structs.replace(
+            _nothing_asked(settings), requests=chosen.requests, selections=chosen.selections
+        )
     if job.archive is None:
         return found
     archive = _archive(settings)
@@ -166,7 +171,8 @@ def _choose(
     """Resolve the selections; without a `client` the API is asked only for those that never were."""
     if client is None and _is_unresolved(stores.settings):
         with connected(stores.settings, stop) as (own, _):
-            return resolve(stores, Api(own, lambda: now), now, yes=yes, dry=dry)
+            found = resolve(stores, Api(own, lambda: now), now, yes=yes, dry=dry)
+            return found._replace(sent_apart=own.requests_sent)
     return resolve(stores, Api(client, lambda: now) if client else None, now, yes=yes, dry=dry)
 
 

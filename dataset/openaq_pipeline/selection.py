@@ -47,18 +47,24 @@ log = logging.getLogger(__name__)
 class Resolution(NamedTuple):
     """What came of it: the settings with all their locations, and how many requests it was meant to take.
 
-    `problem` is why a selection could not be resolved at all, None if each was, or holds as it was before.
+    `problem` is why a selection could not be resolved at all, None if each was, or holds as it was before. `sent_apart`
+    are requests of a client of its own, which the report of a run does not have yet.
     """
 
     settings: Settings
     requests: int
     selections: tuple[SelectionReport, ...]
     problem: PipelineError | None
+    sent_apart: int = 0
 
     def told(self, report: RunReport) -> RunReport:
         """Return the report of a run with what there is to tell of its selections."""
-        planned = report.more_planned + self.requests
-        return msgspec.structs.replace(report, more_planned=planned, selections=self.selections)
+        return msgspec.structs.replace(
+            report,
+            requests=report.requests + self.sent_apart,
+            more_planned=report.more_planned + self.requests,
+            selections=self.selections,
+        )
 
 
 def resolve(stores: Stores, api: Api | None, now: datetime, *, yes: bool = False, dry: bool = False) -> Resolution:

@@ -26,7 +26,7 @@ from openaq_pipeline.storage.state import StateFile
 from openaq_pipeline.wiring import utc_now
 
 STATE, METADATA, METRICS, ALERTS = ".state.json", "locations.json", history.NAME, ".alerts.json"
-LICENSES = licenses.NAME
+LICENSES, SELECTIONS = licenses.NAME, selections.NAME
 
 
 class FileFinding(Finding, frozen=True, kw_only=True):
@@ -152,7 +152,7 @@ def _others(folder: Path) -> Iterator[Checked]:
     yield from _one(LICENSES, folder, notes.terms(folder))
     yield from _one(METRICS, folder, _metrics(folder))
     yield from _one(ALERTS, folder, _alerts(folder))
-    yield from _one(selections.NAME, folder, _selections(folder))
+    yield from _one(SELECTIONS, folder, _selections(folder))
 
 
 def _metrics(folder: Path) -> Finding | None:
