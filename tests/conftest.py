@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,7 +56,7 @@ class Program:
             "PYTHONWARNINGS": "error",
         }
 
-    def configure(self, base_url: str, locations: list[int], **data: object) -> Program:
+    def configure(self, base_url: str, locations: Sequence[object], **data: object) -> Program:
         """Write a config.yaml for a simulator, with a wide budget."""
         settings = {
             "locations": locations,

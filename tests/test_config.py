@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from openaq_pipeline import config
 from openaq_pipeline.errors import ConfigError
-from openaq_pipeline.settings import FileSettings, Section, Settings
+from openaq_pipeline.section import Section
+from openaq_pipeline.settings import FileSettings, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 FROM_THE_ENVIRONMENT = {".".join(key) for key in config.SECRETS} | {
@@ -278,7 +279,7 @@ def test_a_problem_from_the_environment_or_a_flag_names_that_and_not_a_line(proj
             "notifications:\n  email:\n    form: x",
             "line 3: unknown key `notifications.email.form`; did you mean `from`?",
         ),
-        ("zzz:", "line 1: unknown key `zzz`; known here: locations, schedule, api,"),
+        ("zzz:", "line 1: unknown key `zzz`; known here: schedule, api, data,"),
         (
             "monitoring:\n  alerts:\n    stale_hours: 1",
             "line 3: unknown key `monitoring.alerts.stale_hours`; did you mean",
@@ -324,19 +325,6 @@ def test_what_is_no_location_id_is_told(project: Project, bad: str) -> None:
 
 def test_the_largest_id_is_allowed_and_an_id_twice_counts_once_in_its_first_place(project: Project) -> None:
     assert project.load(f"locations: [9, {2**31 - 1}, 9, 1]").locations == [9, 2**31 - 1, 1]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "locations: {country: NP}",
-        "locations:\n  - country: NO",
-        "locations:\n  - near: {lat: 27.7, lon: 85.3, radius_m: 5000}",
-        "locations:\n  - bbox: [85, 27, 86, 28]",
-    ],
-)
-def test_a_selection_is_told_to_come_later(project: Project, text: str) -> None:
-    assert "selections come with a later release; list ids" in project.problem(text)
 
 
 # --- the address ---

@@ -31,6 +31,7 @@ from openaq_pipeline.model import (
     Notice,
     ParkedSensor,
     Reject,
+    SelectionReport,
     Sensor,
     SensorState,
 )
@@ -44,8 +45,10 @@ from openaq_pipeline.overview import Overview
 from openaq_pipeline.preflight import checks
 from openaq_pipeline.quality import report
 from openaq_pipeline.quality.rules import RULES
-from openaq_pipeline.settings import FileSettings, Section
+from openaq_pipeline.section import Section
+from openaq_pipeline.settings import FileSettings
 from openaq_pipeline.simulator.worlds import named
+from openaq_pipeline.storage.selections import Resolved
 from tests.conftest import ROOT, Program, Simulate
 from tests.test_docs import DOORS
 
@@ -264,6 +267,7 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         ".sealed/location_{id}.json": '".sealed"',
         ".backfill/location_{id}.json": '".backfill"',
         ".repair/location_{id}.json": '".repair"',
+        ".selections.json": 'NAME = ".selections.json"',
         ".location_{id}.loss": ".loss",
         "*.damaged-{time}": ".damaged-",
         ".*.tmp": ".tmp",
@@ -300,6 +304,7 @@ def test_the_fields_of_a_row_stand_in_their_order() -> None:
             {"version", "consecutive_failures", "locations"},
         ),
         ("`licenses.json`", (LicenseTerms,), set()),
+        ("`.selections.json`", (Resolved,), {"version", "selections"}),
         ("`rejects/`", (Reject,), set()),
         ("`.alerts.json`", (Book,), set()),
     ],
@@ -321,7 +326,13 @@ def test_every_quality_rule_stands_there_in_the_order_of_issues() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "kind"), [("run", RunMetrics), ("location", LocationMetrics), ("sensor", SensorMetrics)]
+    ("head", "kind"),
+    [
+        ("run", RunMetrics),
+        ("location", LocationMetrics),
+        ("sensor", SensorMetrics),
+        ("selection", SelectionReport),
+    ],
 )
 def test_every_metric_stands_there_and_no_other(head: str, kind: Any) -> None:
     assert set(names(rows(section("Metrics"), head))) == fields(kind)

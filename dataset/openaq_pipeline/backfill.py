@@ -30,11 +30,14 @@ from openaq_pipeline.model import (
     SensorReport,
     Window,
 )
+from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.openaq.budget import Budget, BudgetUse, Reserve
 from openaq_pipeline.openaq.session import Client
 from openaq_pipeline.order import Ingested, Order, Parts, one_change
 from openaq_pipeline.run import Watcher, log_report, report_of, run_all
+from openaq_pipeline.selection import Resolution, resolve
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage import selections
 from openaq_pipeline.wiring import Stop, Stores, connected, utc_now
 
 if TYPE_CHECKING:
@@ -77,11 +80,12 @@ def backfill(
     watcher: Watcher | None = None,
     stop: Stop | None = None,
     clock: Callable[[], datetime] = utc_now,
+    yes: bool = False,
 ) -> RunReport:
     """Store what OpenAQ has of every location in a range, and return the report of what was done and missed.
 
-    Raises `ConfigError` before anything begins and `FatalError` for a state this version can't read. What happens later
-    is in the report, whose `error` says why it ended early.
+    `yes`: selections may be as large as they are. Raises `ConfigError` before anything is read and `FatalError` for a
+    state this version can't read. What happens later is in the report, whose `error` says why it ended early.
     """
     watcher, stop, began, now = watcher or Watcher(), stop or Stop(), time.monotonic(), clock()
     job = job_of(span, source, now)
@@ -94,13 +98,15 @@ def backfill(
         if job.api:
             reserve = reserve_of(settings, stores, now)
             line = _Line(*stack.enter_context(connected(settings, stop, reserve=reserve)), reserve)
+        chosen = _choose(stores, now, line.client if line else None, stop, yes=yes)
+        settings = chosen.settings
         work = stack.enter_context(closing(_Backfill(settings, stores, job, now, line=line, clock=clock, stop=stop)))
         with suppress(OSError):
             watcher.planned(work.plan)
             watcher.begins(work.gauge)
         reports, problem = run_all(work.location, settings.locations, settings.api.max_workers, watcher, stop)
-        report = report_of(now, began, line.client if line else None, reports, problem)
-        report = _finish(stores, msgspec.structs.replace(report, more_planned=work.looked_up))
+        report = report_of(now, began, line.client if line else None, reports, problem or chosen.problem)
+        report = _finish(stores, chosen.told(msgspec.structs.replace(report, more_planned=work.looked_up)))
     log_report(report)
     return report
 
@@ -114,10 +120,21 @@ def dry_run(settings: Settings, span: Window, *, source: Provenance = "api") -> 
     now = utc_now()
     job = job_of(span, source, now)
     check(settings, job)
-    found = run.dry_run(settings, Order(now, job.api)) if job.api else _nothing_asked(settings)
+    stores = Stores(settings)
+    if job.api:
+        found, settings = run.planned(settings, Order(now, job.api))
+    else:
+        stores.load(now, repair=False)
+        chosen = _choose(stores, now, None, Stop(), dry=True)
+        if chosen.problem is not None:
+            raise chosen.problem
+        settings = chosen.settings
+        found = msgspec.structs.replace(
+            _nothing_asked(settings), requests=chosen.requests, selections=chosen.selections
+        )
     if job.archive is None:
         return found
-    archive, stores = _archive(settings), Stores(settings)
+    archive = _archive(settings)
     from openaq_pipeline.ingest_archive import new_files  # noqa: PLC0415 - loads pyarrow
 
     todo = [
@@ -132,13 +149,31 @@ def dry_run(settings: Settings, span: Window, *, source: Provenance = "api") -> 
 
 def check(settings: Settings, job: Job) -> None:
     """Raise `ConfigError` if there is nothing to do, or not what it takes."""
-    run.check_selection(settings, needs_key=job.api is not None)
+    run.check_selection(settings, needs_key=job.api is not None or _is_unresolved(settings))
     untold = UNTOLD & set(settings.validation.required_fields)
     if job.archive and untold:
         raise ConfigError(
             f"validation.required_fields asks for {', '.join(sorted(untold))}, which OpenAQ's archive does not tell",
             hint="Take it out of the required fields, or use --source api.",
         )
+
+
+def _is_unresolved(settings: Settings) -> bool:
+    """Say whether there is a selection that the API must be asked for, also where the archive has the rows."""
+    return bool(settings.selections) and bool(
+        selections.unresolved(settings, selections.read(settings.data_dir).selections)
+    )
+
+
+def _choose(
+    stores: Stores, now: datetime, client: Client | None, stop: Stop, *, yes: bool = False, dry: bool = False
+) -> Resolution:
+    """Resolve the selections; without a `client` the API is asked only for those that never were."""
+    if client is None and _is_unresolved(stores.settings):
+        with connected(stores.settings, stop) as (own, _):
+            found = resolve(stores, Api(own, lambda: now), now, yes=yes, dry=dry)
+            return found._replace(sent_apart=own.requests_sent)
+    return resolve(stores, Api(client, lambda: now) if client else None, now, yes=yes, dry=dry)
 
 
 def reserve_of(settings: Settings, stores: Stores, now: datetime) -> Reserve:

@@ -9,14 +9,16 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from openaq_pipeline.errors import ConfigError
-from openaq_pipeline.settings import ANY_UNIT, FileSettings, Section, Settings
+from openaq_pipeline.places import KINDS, Selection
+from openaq_pipeline.section import Section
+from openaq_pipeline.settings import ANY_UNIT, FileSettings, Sections, Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MAX_CONFIG_BYTES = 1_000_000
@@ -84,8 +86,11 @@ def load(
         where = f" in {path}" if path else ""
         raise ConfigError(f"The settings{where} have {_plural(len(problems), 'problem')}", problems=tuple(problems))
     folder = data_dir or _data_folder(checked, path, origins, root)
+    selections = dict.fromkeys(item for item in checked.locations if isinstance(item, Selection))
     return Settings(
-        **dict(checked),
+        **{name: getattr(checked, name) for name in Sections.model_fields},
+        locations=[item for item in checked.locations if not isinstance(item, Selection)],
+        selections=tuple(selections),
         data_dir=folder.absolute(),
         config_path=path,
         environment=env.get("ENVIRONMENT", ""),
@@ -279,7 +284,7 @@ def _check(
 
 def _problem(detail: Any, lines: Mapping[Path_, int], origins: Mapping[tuple[str, ...], str]) -> str:
     """Return one line: where, what was found, what is allowed."""
-    path: Path_ = tuple(detail["loc"])
+    path: Path_ = tuple(part for part in detail["loc"] if part not in KINDS)
     name = _name(path, lines)
     where = next((origin for key, origin in origins.items() if path[: len(key)] == key), None)
     if where is None:
@@ -287,6 +292,8 @@ def _problem(detail: Any, lines: Mapping[Path_, int], origins: Mapping[tuple[str
         where = f"line {line}" if line else "settings"
     if detail["type"] == "extra_forbidden":
         return f"{where}: unknown key `{name}`{_nearest(path)}"
+    if detail["type"] == "missing":
+        return f"{where}: `{name}` is missing"
     if detail["type"] == "model_type":  # its value may be a secret that stands a level too high
         return f"{where}: `{name}` must be a section with keys such as `{known_keys(path)[0]}:`"
     message = str(detail["msg"]).removeprefix("Value error, ")
@@ -321,14 +328,21 @@ def _nearest(path: Path_) -> str:
 
 def known_keys(path: Path_) -> list[str]:
     """Return the names allowed in the section at `path`, as they are written in the file; none: not a section."""
-    section: Any = FileSettings
+    section: type[Section] | None = FileSettings
     for part in path:
-        field = section.model_fields.get(str(part))
-        section = field.annotation if field else None
-        if not (isinstance(section, type) and issubclass(section, Section)):
+        if section is None:
             return []
-    keys: list[str] = section.names()
-    return keys
+        if isinstance(part, str):  # the items of a list have no name
+            field = section.model_fields.get(part)
+            section = _section_in(field.annotation) if field else None
+    return section.names() if section is not None else []
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """Return the section that a key may hold, alone or as an item of a list; None: it holds none."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section_in(part)) is not None), None)
 
 
 def _plural(count: int, noun: str) -> str:

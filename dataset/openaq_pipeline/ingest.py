@@ -149,7 +149,7 @@ class _LocationIngest:
             self._warnings.append(f"the list of sensors is of {known.fetched:%Y-%m-%d}: {error}")
             return known
         metadata.put(location)
-        return location
+        return metadata.get(self._id) or location  # of its sensors perhaps only some are to be read
 
     def _live_from(self) -> datetime:
         """Return where the live window begins."""

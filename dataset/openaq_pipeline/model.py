@@ -164,6 +164,28 @@ class Location(msgspec.Struct, frozen=True, gc=False):
     fetched: Aware
 
 
+class LocationPage(msgspec.Struct, frozen=True):
+    """A page of a list of locations; `unread` are the ids of those described in a way that can't be read.
+
+    `count` is how many OpenAQ sent; fewer than asked for means that it was the last page.
+    """
+
+    found: list[Location]
+    unread: list[int]
+    count: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A parameter or a provider as OpenAQ lists it; `also` is its other name (`PM2.5`), None: it has none.
+
+    Several entries may have one name: a parameter has an id for each of its units.
+    """
+
+    id: int
+    name: str
+    also: str | None = None
+
+
 class Reject(msgspec.Struct, frozen=True):
     """A row that is no measurement, as OpenAQ sent it (`row`, JSON text), with the reason in words."""
 
@@ -345,12 +367,51 @@ class LocationReport(msgspec.Struct, frozen=True):
     change: Change | None = None
 
 
+class SelectionReport(msgspec.Struct, frozen=True):
+    """How many locations and sensors a selection has, and what is new and gone since it was last looked at.
+
+    `selection` is what it says in the settings. What vanished keeps its data and is no longer asked for. `warnings` are
+    sentences.
+    """
+
+    selection: str
+    locations: int
+    sensors: int
+    new_locations: tuple[int, ...] = ()
+    vanished_locations: tuple[int, ...] = ()
+    new_sensors: tuple[int, ...] = ()
+    vanished_sensors: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Return what a person should know of it; a few are named, the others counted."""
+        changes = (
+            ("new", "location", self.new_locations),
+            ("vanished", "location", self.vanished_locations),
+            ("new", "sensor", self.new_sensors),
+            ("vanished", "sensor", self.vanished_sensors),
+        )
+        said = ", ".join(_counted(how, what, ids) for how, what, ids in changes if ids)
+        kept = "; what vanished keeps its data" if self.vanished_locations or self.vanished_sensors else ""
+        return (*((f"{self.selection}: {said}{kept}",) if said else ()), *self.warnings)
+
+
+NAMED = 3
+
+
+def _counted(how: str, what: str, ids: tuple[int, ...]) -> str:
+    named = ", ".join(map(str, ids[:NAMED])) + (f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else "")
+    return f"{len(ids):,} {how} {what}{'' if len(ids) == 1 else 's'} ({named})"
+
+
 class RunPlan(msgspec.Struct, frozen=True):
     """What a run is about to ask. `sensors` have a window each; `parked` ones and `unknown_locations` have none yet.
 
     `oldest` is where the earliest window begins, None when there is none. `minutes` is the least time that the
     requests take under the limits of the key, when no other process uses it. `archive_files` and `archive_bytes` are
-    what a backfill fetches from OpenAQ's archive, at no request; None: that was not looked up.
+    what a backfill fetches from OpenAQ's archive, at no request; None: that was not looked up. `selections` are those
+    of the settings, as they were resolved for it.
 
     Of a poll: `lists` are requests for lists of latest rows; `news`, `look_backs`, `first_loads` and `routine` (daily
     sweeps, probes of parked sensors) are series, `deferred` are those that do not fit into the room of this run.
@@ -365,6 +426,7 @@ class RunPlan(msgspec.Struct, frozen=True):
     minutes: float
     archive_files: int | None = None
     archive_bytes: int | None = None
+    selections: tuple[SelectionReport, ...] = ()
     lists: int = 0
     news: int = 0
     look_backs: int = 0
@@ -400,6 +462,7 @@ class RunReport(msgspec.Struct, frozen=True):
     hint: str = ""
     needs_a_person: bool = False
     more_planned: int = 0
+    selections: tuple[SelectionReport, ...] = ()
     deferred: int = 0
 
     @property

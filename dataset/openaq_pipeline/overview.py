@@ -16,7 +16,9 @@ from openaq_pipeline.monitoring.health import health
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.openaq.budget import Budget, BudgetUse, ledger_path
 from openaq_pipeline.settings import ApiSettings, Settings
+from openaq_pipeline.storage import selections
 from openaq_pipeline.storage.metadata import Metadata
+from openaq_pipeline.storage.selections import Chosen
 from openaq_pipeline.storage.state import StateFile
 
 
@@ -37,6 +39,7 @@ class Overview(msgspec.Struct, frozen=True):
 def overview(settings: Settings, now: datetime, *, shown_runs: int) -> Overview:
     """Return how it is, as far as the files can be read; what can't is a warning."""
     folder, warnings = settings.data_dir, _Warnings()
+    settings = _resolved(settings, warnings)
     if not folder.is_dir():
         warnings.add(f"There is no data folder {folder} yet")
     runs = _runs(folder, warnings)
@@ -46,7 +49,8 @@ def overview(settings: Settings, now: datetime, *, shown_runs: int) -> Overview:
             warnings.add(load(now, repair=False))
         except PipelineError as error:
             warnings.add(error.advice)
-    locations = {key: found for key in settings.locations if (found := metadata.get(key))}
+    known = Chosen(metadata, settings.parameters)
+    locations = {key: found for key in settings.locations if (found := known.get(key))}
     how = health(
         {key: state.get(key) for key in settings.locations},
         locations,
@@ -71,6 +75,19 @@ class _Warnings:
         """Take note of a sentence; None: there is nothing to say."""
         if sentence:
             self.said.append(sentence)
+
+
+def _resolved(settings: Settings, warnings: _Warnings) -> Settings:
+    """Return the settings with the locations that their selections had last."""
+    try:
+        found = selections.read(settings.data_dir)
+    except PipelineError as error:
+        warnings.add(error.advice)
+        return settings
+    warnings.add(found.warning)
+    for selection in selections.unresolved(settings, found.selections):
+        warnings.add(f"{selection} was not looked up yet; the next run does that")
+    return selections.applied(settings, found.selections)
 
 
 def _runs(folder: Path, warnings: _Warnings) -> tuple[RunMetrics, ...]:

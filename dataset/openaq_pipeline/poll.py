@@ -7,7 +7,7 @@ nothing has moved there. The thinking is `incremental.planner`'s; here are the s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ from openaq_pipeline.model import (
 from openaq_pipeline.openaq.lists import Heard, listen
 from openaq_pipeline.order import Order, Parts, Visit
 from openaq_pipeline.ports import LatestSource
-from openaq_pipeline.settings import ApiSettings
+from openaq_pipeline.settings import Settings
 
 WHOLE = 0
 """In the place of a sensor: all of a location whose sensors are not known yet."""
@@ -77,12 +77,12 @@ class Round(NamedTuple):
 class Poll:
     """One poll of some locations, planned from what is known of them; `room`: in so many requests, None: in any."""
 
-    def __init__(self, parts: Parts, order: Order, ids: Sequence[int], api: ApiSettings, room: int | None) -> None:
-        self._parts, self._order, self._api, self._room = parts, order, api, room
-        known = {key: parts.metadata.get(key) for key in ids}
+    def __init__(self, parts: Parts, order: Order, settings: Settings, room: int | None) -> None:
+        self._parts, self._order, self._api, self._room = parts, order, settings.api, room
+        known = {key: parts.metadata.get(key) for key in settings.locations}
         self._unknown = [key for key, found in known.items() if found is None]
         self._sights = [self._sight(found) for found in known.values() if found is not None]
-        self._lookups = {key for key in ids if not parts.metadata.is_fresh(key, order.now)}
+        self._lookups = {key for key in known if not parts.metadata.is_fresh(key, order.now)}
         self._selected = Counter(each.parameters_id for sight in self._sights for each in sight.location.sensors)
         self._probes = planner.probes(*self._open(), self._selected)
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from openaq_pipeline import files
+from openaq_pipeline import files, selection
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import ingest
@@ -64,12 +64,14 @@ def run_once(
     watcher: Watcher | None = None,
     stop: Stop | None = None,
     clock: Callable[[], datetime] = utc_now,
+    yes: bool = False,
 ) -> RunReport:
     """Bring every location up to now; return the report of what was planned, done and missed.
 
-    `room`: plan so many requests at most, the most urgent ones, and leave the others for the next run; None: all.
-    Raises `ConfigError` before anything begins, `LockHeld` if another poller works on the folder, and `FatalError`
-    for a state this version can't read. What happens later is in the report, whose `error` says why a run ended early.
+    `room`: plan so many requests at most, the most urgent ones, and leave others for the next run; None: all. `yes`:
+    selections may be as large as they are. Raises `ConfigError` before anything is read, `LockHeld` if another poller
+    works on the folder, and `FatalError` for a state this version can't read. What happens later is in the report,
+    whose `error` says why a run ended early.
     """
     watcher, stop, began = watcher or Watcher(), stop or Stop(), time.monotonic()
     order = Order(clock(), reset=reset)
@@ -78,13 +80,16 @@ def run_once(
     with files.hold_folder(settings.data_dir), connected(settings, stop) as (client, budget):
         stores = Stores(settings)
         stores.load(order.now, repair=True)
-        parts, api = stores.parts(client, clock), Api(client, clock)
-        poll = Poll(parts, order, settings.locations, settings.api, room)
+        api = Api(client, clock)
+        chosen = selection.resolve(stores, Api(client, lambda: order.now), order.now, yes=yes)
+        settings, parts = chosen.settings, stores.parts(client, clock)
+        poll = Poll(parts, order, settings, room if room is None else room - chosen.requests)
         with suppress(OSError):
             watcher.planned(poll.expected())
         reports, done, problem = _polled(poll, parts, order, api, settings, watcher, stop)
-        report = report_of(order.now, began, client, reports, problem)
-        report = _saved(stores, msgspec.structs.replace(report, more_planned=done.lists, deferred=done.deferred))
+        report = report_of(order.now, began, client, reports, problem or chosen.problem)
+        report = msgspec.structs.replace(report, more_planned=done.lists, deferred=done.deferred)
+        report = _saved(stores, chosen.told(report))
         if report.complete and budget.is_free():  # nobody waits for what can as well be asked by the next run
             more = report.more_planned + _licenses(stores, api.licenses, order.now)
             report = msgspec.structs.replace(report, more_planned=more, requests=client.requests_sent)
@@ -153,7 +158,7 @@ def report_of(
 
 def log_report(report: RunReport) -> None:
     """Write down how a run went: what failed in a line each, the first hundred, and the whole in one."""
-    amiss = list(_amiss(report))
+    amiss = [*(sentence for each in report.selections for sentence in each.sentences), *_amiss(report)]
     for said in amiss[:MOST_LOGGED]:
         log.warning("%s", said)
     if len(amiss) > MOST_LOGGED:
@@ -206,20 +211,29 @@ def _fallen_short(report: RunReport, error: PipelineError) -> RunReport:
 def dry_run(settings: Settings, order: Order, *, room: int | None = None) -> RunPlan:
     """Return what a run would ask of the API and what it would cost; writes nothing to the data folder.
 
-    What lists of latest rows will say is not known before: the plan has them settle all they can.
-
-    Locations that are not known yet are looked up, at one request each, because only OpenAQ knows their sensors.
+    What lists of latest rows will say is not known before: the plan has them settle all they can. Selections are
+    resolved and locations that are not known yet looked up, because only OpenAQ knows their sensors.
     """
+    return planned(settings, order, room=room)[0]
+
+
+def planned(settings: Settings, order: Order, *, room: int | None = None) -> tuple[RunPlan, Settings]:
+    """Return the plan of `dry_run`, and the settings with the locations of their selections."""
     check_selection(settings)
     with connected(settings, Stop()) as (client, _):
         stores = Stores(settings)
         stores.load(order.now, repair=False)
-        parts = stores.parts(client, utc_now, resumed=order.span is not None)
+        chosen = selection.resolve(stores, Api(client, lambda: order.now), order.now, dry=True)
+        if chosen.problem is not None:
+            raise chosen.problem
+        settings, parts = chosen.settings, stores.parts(client, utc_now, resumed=order.span is not None)
         looked_up = sum(look_up(parts, location_id) for location_id in settings.locations)
         # A run looks them up once more: nothing of this is kept.
         if order.span is not None:
-            return make_plan(parts, settings, order, more_requests=looked_up)
-        return Poll(parts, order, settings.locations, settings.api, room).expected(looked_up)
+            found = make_plan(parts, settings, order, more_requests=chosen.requests + looked_up)
+        else:
+            found = Poll(parts, order, settings, room).expected(chosen.requests + looked_up)
+        return msgspec.structs.replace(found, selections=chosen.selections), settings
 
 
 def look_up(parts: Parts, location_id: int) -> bool:
@@ -236,10 +250,10 @@ def look_up(parts: Parts, location_id: int) -> bool:
 
 def check_selection(settings: Settings, *, needs_key: bool = True) -> None:
     """Raise `ConfigError` if there is nothing to do, or no key where it takes one."""
-    if not settings.locations:
+    if not settings.locations and not settings.selections:
         raise ConfigError(
             "No location is selected",
-            hint="List location ids under `locations:` in config.yaml, or pass --locations.",
+            hint="List location ids or selections under `locations:` in config.yaml, or pass --locations.",
         )
     if needs_key and (settings.api.api_key is None or not settings.api.api_key.get_secret_value()):
         raise ConfigError("OPENAQ_API_KEY is not set", hint=KEY_HINT)

@@ -5,33 +5,22 @@ How they are found and read (files, environment, precedence, line numbers) is `c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
 
 from openaq_pipeline import thresholds
+from openaq_pipeline.places import Item, Selection, listed
+from openaq_pipeline.section import Section
 
 ANY_UNIT = "any"
-
 HUNDRED_YEARS_DAYS = 36_525
 """As long as any span may be: dates have a first year, and a window may not begin in front of it."""
 
-
-def _no_selection(value: object) -> object:
-    """Turn away a selection such as `country: NP`, which is not an id yet."""
-    if isinstance(value, dict):
-        # pydantic takes a ValueError for a wrong setting, a TypeError for a bug
-        raise ValueError(  # noqa: TRY004
-            "selections come with a later release; list ids, such as [3459, 5506835]"
-        )
-    return value
-
-
-LocationId = Annotated[int, Strict(), Field(ge=1, le=2**31 - 1), BeforeValidator(_no_selection)]
-"""OpenAQ's ids are 32-bit; a larger one makes its server answer 500 (OPENAQ section 1)."""
 
 PositiveInt = Annotated[int, Strict(), Field(gt=0)]
 PositiveNumber = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
@@ -88,25 +77,6 @@ def _cron(line: str) -> str:
 Range = Annotated[tuple[Number, Number], BeforeValidator(_two), AfterValidator(_low_below_high)]
 RangeByUnit = Annotated[dict[str, Range], BeforeValidator(_by_unit)]
 LimitByUnit = Annotated[dict[str, PositiveNumber], BeforeValidator(_by_unit)]
-
-
-class Section(BaseModel):
-    """A section of the file: unknown keys are errors, and nothing changes after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """Return the names allowed in this section, as they are written in the file."""
-        return [field.alias or name for name, field in cls.model_fields.items()]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_means_default(cls, section: object) -> object:
-        """Drop keys without a value: YAML reads a section whose every key is commented out as null."""
-        if isinstance(section, dict):
-            return {key: value for key, value in section.items() if value is not None or key not in cls.names()}
-        return {} if section is None else section
 
 
 class ScheduleSettings(Section):
@@ -275,10 +245,9 @@ class StorageSettings(Section):
     postgres: PostgresSettings = Field(default_factory=PostgresSettings)
 
 
-class FileSettings(Section):
-    """The whole of `config.yaml`."""
+class Sections(Section):
+    """The sections of `config.yaml`."""
 
-    locations: Annotated[list[LocationId], BeforeValidator(_no_selection)] = Field(default_factory=list)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     data: DataSettings = Field(default_factory=DataSettings)
@@ -290,12 +259,24 @@ class FileSettings(Section):
     storage: StorageSettings = Field(default_factory=StorageSettings)
 
 
-class Settings(FileSettings):
+class FileSettings(Sections):
+    """The whole of `config.yaml`."""
+
+    locations: Annotated[list[Item], BeforeValidator(listed)] = Field(default_factory=list)
+
+
+class Settings(Sections):
     """What a run works with: the file, with environment and flags on top, and where things are.
 
-    `config_path` is None when no file was found and the defaults hold. `warnings` are sentences for the user.
+    `locations` are ids: those that the file lists, and once `selections` are resolved those of them as well (see
+    `selection`). `parameters` names by location the ids of the parameters to read; a location that is not in it is
+    read whole. `config_path` is None when no file was found and the defaults hold. `warnings` are sentences for the
+    user.
     """
 
+    locations: list[int] = Field(default_factory=list)
+    selections: tuple[Selection, ...] = ()
+    parameters: Mapping[int, frozenset[int]] = Field(default_factory=dict)
     data_dir: Path
     config_path: Path | None = None
     environment: str = ""

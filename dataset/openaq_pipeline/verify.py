@@ -16,7 +16,7 @@ from openaq_pipeline.model import Finding, LocationState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.quality.rules import RULES
-from openaq_pipeline.storage import licenses
+from openaq_pipeline.storage import licenses, selections
 from openaq_pipeline.storage.checks import layout, notes, remembered
 from openaq_pipeline.storage.checks.findings import damaged, newer, of_storage
 from openaq_pipeline.storage.checks.location import Checked, look
@@ -26,7 +26,7 @@ from openaq_pipeline.storage.state import StateFile
 from openaq_pipeline.wiring import utc_now
 
 STATE, METADATA, METRICS, ALERTS = ".state.json", "locations.json", history.NAME, ".alerts.json"
-LICENSES = licenses.NAME
+LICENSES, SELECTIONS = licenses.NAME, selections.NAME
 
 
 class FileFinding(Finding, frozen=True, kw_only=True):
@@ -152,6 +152,7 @@ def _others(folder: Path) -> Iterator[Checked]:
     yield from _one(LICENSES, folder, notes.terms(folder))
     yield from _one(METRICS, folder, _metrics(folder))
     yield from _one(ALERTS, folder, _alerts(folder))
+    yield from _one(SELECTIONS, folder, _selections(folder))
 
 
 def _metrics(folder: Path) -> Finding | None:
@@ -168,6 +169,16 @@ def _alerts(folder: Path) -> Finding | None:
     except StorageError as error:
         return of_storage(error)
     return damaged("it can't be read as what it should be") if bad else None
+
+
+def _selections(folder: Path) -> Finding | None:
+    try:
+        said = selections.read(folder).warning
+    except FatalError:
+        return newer()
+    except StorageError as error:
+        return of_storage(error)
+    return damaged("it can't be read as what it should be") if said else None
 
 
 def _one(name: str, folder: Path, problem: Finding | None) -> Iterator[Checked]:

@@ -23,6 +23,7 @@ from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.progress import Progress
 from openaq_pipeline.storage.rejects import Rejects
+from openaq_pipeline.storage.selections import Chosen
 from openaq_pipeline.storage.state import StateFile
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Stores:
             rows=self.files,
             rejects=self.rejects,
             state=self.state,
-            metadata=self.metadata,
+            metadata=Chosen(self.metadata, self.settings.parameters),
             judge=self.judge,
             required=self.required,
             data=self.settings.data,

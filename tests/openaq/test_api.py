@@ -72,6 +72,23 @@ def test_a_location_comes_with_its_sensors(quirky: Running, client_for: Ask) -> 
     assert api.location(quirks.SILENT).name is None
 
 
+@pytest.mark.parametrize(("limit", "sizes"), [(5, [5, 5, 0]), (4, [4, 4, 2]), (11, [10])])
+def test_a_list_is_read_up_to_the_first_page_that_is_not_full(
+    client_for: Ask, monkeypatch: pytest.MonkeyPatch, limit: int, sizes: list[int]
+) -> None:
+    monkeypatch.setattr("openaq_pipeline.openaq.api.PAGE_LIMIT", limit)
+    with running(named.demo(), options=Options(requests_per_minute=0)) as simulator:
+        api = Api(client_for(simulator.base_url), lambda: NOW)
+        pages = list(api.locations({"iso": "NP"}))
+        assert [page.count for page in pages] == sizes
+        ids = [found.id for page in pages for found in page.found]
+        assert ids == sorted(station.id for station in simulator.world.stations)
+        assert all("iso=NP" in entry.query and "order_by=id" in entry.query for entry in simulator.requests.entries())
+        known = {(parameter.id, parameter.name) for parameter in simulator.world.parameters}
+        assert {(found.id, found.name) for found in api.parameters()} == known
+        assert {found.name for found in api.providers()} == {found.name for found in simulator.world.providers}
+
+
 @pytest.mark.parametrize("unknown", [999, quirks.PRIVATE])
 def test_an_unknown_or_private_location_is_missing(quirky: Running, client_for: Ask, unknown: int) -> None:
     with pytest.raises(ItemMissing, match="Location not found"):

@@ -354,6 +354,22 @@ def test_a_locations_times_are_in_utc_whatever_their_offset() -> None:
     assert found.datetime_last.tzinfo is UTC
 
 
+def test_a_location_that_cannot_be_read_does_not_cost_its_page() -> None:
+    good = LOCATION
+    broken = {**good, "id": 7, "timezone": 5}
+    page = parse.locations(json.dumps({"results": [good, broken, {"id": "x"}]}).encode(), NOW)
+    assert [found.id for found in page.found] == [2178]
+    assert (page.unread, page.count) == ([7], 3)
+
+
+@pytest.mark.parametrize("body", [b'{"results":', b'{"results":5}', b"[]"])
+def test_a_list_that_cannot_be_read_at_all_is_asked_for_again(body: bytes) -> None:
+    with pytest.raises(RetriableError):
+        parse.locations(body, NOW)
+    with pytest.raises(RetriableError):
+        parse.entries(body)
+
+
 def test_an_empty_list_is_no_location() -> None:
     assert parse.location(b'{"results":[]}', NOW) is None
 
@@ -441,6 +457,19 @@ def test_every_recorded_location_is_read(shared_data: Path) -> None:
         assert found is not None
         assert (found.id, found.name, found.timezone) == (told["id"], told["name"], told["timezone"])
         assert {sensor.id for sensor in found.sensors} == {sensor["id"] for sensor in told["sensors"]}
+    for results in lists:
+        page = parse.locations(json.dumps({"results": results}).encode(), NOW)
+        assert ([found.id for found in page.found], page.unread) == ([told["id"] for told in results], [])
+
+
+@pytest.mark.parametrize(("name", "also"), [("parameters", "displayName"), ("providers", "sourceName")])
+def test_every_recorded_parameter_and_provider_is_read(shared_data: Path, name: str, also: str) -> None:
+    (body,) = official(shared_data / "official_server_replies", lambda path: path == f"/v3/{name}").values()
+    found = parse.entries(json.dumps(body).encode())
+    assert len(found) == body["meta"]["found"]
+    assert [(each.id, each.name, each.also) for each in found] == [
+        (told["id"], told["name"], told[also]) for told in body["results"]
+    ]
 
 
 def test_every_recorded_list_of_latest_rows_is_read_in_full(shared_data: Path) -> None:

@@ -204,7 +204,16 @@ def test_while_a_run_holds_the_folder_its_state_is_left_to_it_and_that_is_said(k
     assert kept.errors() == []
 
 
-SMALL = ["locations.json", "metrics.json", "licenses.json", ".alerts.json", ".state.json", "rejects", ".backfill"]
+SMALL = [
+    "locations.json",
+    "metrics.json",
+    "licenses.json",
+    ".alerts.json",
+    ".selections.json",
+    ".state.json",
+    "rejects",
+    ".backfill",
+]
 
 
 @pytest.mark.parametrize("name", SMALL)

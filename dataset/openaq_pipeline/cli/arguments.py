@@ -128,6 +128,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="plan N requests at most, the most urgent first; the rest waits for the next run (default: all)",
     )
+    _add_yes(parser)
     _add_way(parser)
 
 
@@ -135,6 +136,7 @@ def _add_backfill(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     _add_locations(parser)
     _add_range(parser, required=True)
+    _add_yes(parser)
     _add_way(parser)
     parser.set_defaults(reset_state=False, max_requests=None)
 
@@ -148,6 +150,10 @@ def _add_locations(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="OpenAQ location ids (default: those of the config)",
     )
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="take selections as large as they are; it is remembered")
 
 
 def _add_range(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -192,6 +198,7 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=hours, metavar="HOURS", help="hours from start to start, fractions allowed; mode interval"
     )
+    _add_yes(parser)
     parser.add_argument("--cron", metavar="LINE", help='five fields such as "0 */2 * * *"; mode cron')
     parser.add_argument("--base-url", metavar="U", help="another OpenAQ, such as the simulator; ends in /v3")
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.schedule_command"))

@@ -56,7 +56,7 @@ def _for_simulator(settings: Settings, base_url: str, ids: list[int], folder: Pa
             "requests_per_hour": WIDE,
         }
     )
-    return settings.model_copy(update={"api": api, "locations": ids, "data_dir": folder})
+    return settings.model_copy(update={"api": api, "locations": ids, "selections": (), "data_dir": folder})
 
 
 def _run(settings: Settings) -> int:

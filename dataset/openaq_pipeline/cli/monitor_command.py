@@ -12,6 +12,7 @@ from openaq_pipeline.errors import ConfigError, PipelineError
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.health import good_runs, in_words, is_recent, late_after
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage.selections import remembered
 from openaq_pipeline.storage.state import StateFile
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def check(settings: Settings, now: datetime) -> int:
         if not is_recent(good, now, span):  # the state may be large, and is seldom needed
             state = StateFile(settings.data_dir)
             state.load(now, repair=False)
-            good = list(good_runs(runs, {key: state.get(key) for key in settings.locations}))
+            good = list(good_runs(runs, {key: state.get(key) for key in remembered(settings).locations}))
     except PipelineError as error:
         print(f"unhealthy: {error.advice}")
         return 1

@@ -53,10 +53,10 @@ def main(namespace: argparse.Namespace) -> int:
         return 0
     with stopping() as stop, watching(quiet=namespace.json) as watcher:
         if span is not None:
-            report = backfill(settings, span, source=source, watcher=watcher, stop=stop)
+            report = backfill(settings, span, source=source, watcher=watcher, stop=stop, yes=namespace.yes)
         else:
-            room = namespace.max_requests
-            report = run_once(settings, reset=namespace.reset_state, room=room, watcher=watcher, stop=stop)
+            how = {"reset": namespace.reset_state, "room": namespace.max_requests, "yes": namespace.yes}
+            report = run_once(settings, **how, watcher=watcher, stop=stop)
     after_run(settings, {place.location_id: place.change for place in report.locations if place.change})
     if span is None:
         after_poll(settings, report, utc_now())

@@ -59,5 +59,5 @@ def scheduled(schedule: ScheduleSettings, namespace: argparse.Namespace) -> Sche
 
 def run_flags(namespace: argparse.Namespace) -> list[str]:
     """Return the flags of the daemon that each run gets too."""
-    flags = ["--debug"] if namespace.debug else []
+    flags = [flag for flag, given in (("--debug", namespace.debug), ("--yes", namespace.yes)) if given]
     return [*flags, "--base-url", namespace.base_url] if namespace.base_url else flags

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from openaq_pipeline.model import Gauge, LocationReport, RunPlan, RunReport
+from openaq_pipeline.model import Gauge, LocationReport, RunPlan, RunReport, SelectionReport
 
 NAME_WIDTH = 28
 MANY = 50
@@ -21,7 +21,7 @@ def plan(found: RunPlan) -> str:
     parked = f", {found.parked} parked" if found.parked else ""
     unknown = f", {found.unknown_locations} not known yet" if found.unknown_locations else ""
     oldest = f"; the earliest window begins {found.oldest:%Y-%m-%d %H:%M} UTC" if found.oldest else ""
-    lines = [f"{known}{parked}{unknown}{oldest}."]
+    lines = [f"{known}{parked}{unknown}{oldest}.", *_selections(found.selections)]
     if kinds := _kinds(found):
         lines.append(f"{kinds}.")
     if found.requests:
@@ -60,7 +60,18 @@ def gauge(found: Gauge) -> str:
 
 def report(found: RunReport, data_dir: Path) -> str:
     """Return the run report for people."""
-    return "\n".join([*table(found.locations), "", *_totals(found), f"Data: {data_dir}"])
+    return "\n".join(
+        [*table(found.locations), "", *_selections(found.selections), *_totals(found), f"Data: {data_dir}"]
+    )
+
+
+def _selections(found: Sequence[SelectionReport]) -> list[str]:
+    """Return a line for each selection, and one for each thing to know of it."""
+    lines = []
+    for each in found:
+        lines.append(f"{each.selection}: {count(each.locations, 'location')}, {count(each.sensors, 'sensor')}.")
+        lines += [f"  ! {printable(sentence, 400)}" for sentence in each.sentences]
+    return lines
 
 
 def table(locations: Sequence[LocationReport]) -> list[str]:

@@ -36,6 +36,12 @@ from openaq_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
 
+UNUSABLE = 2
+"""The exit code of a run that could do nothing with its settings, such as a selection that matches nothing.
+
+If the first one ends so the daemon does too, as for every other mistake in the settings; later ones may be of a change.
+"""
+
 LAST_SECONDS = 1.0
 """So long the end of the daemon waits for what was killed, or for a heartbeat or alert under way."""
 
@@ -101,6 +107,7 @@ class Daemon:
         self._progress = Progress(0, 0.0)
         self._kill_at: float | None = None
         self._stopping = False
+        self._has_run = False
         self._exit: int | None = None
 
     def run(self) -> int:
@@ -182,7 +189,11 @@ class Daemon:
 
     def _finish(self, code: int) -> None:
         self._child, self._kill_at = None, None
-        if self._stopping or self._settings.schedule.mode == "once":
+        first, self._has_run = not self._has_run, True
+        useless = code == UNUSABLE and first
+        if useless:
+            log.error("Nothing can be done with these settings: see what the run said")
+        if self._stopping or useless or self._settings.schedule.mode == "once":
             self._exit = 0 if self._stopping else code if code >= 0 else 1
         if code == 0:
             self._heartbeat.beat(self._settings.monitoring.heartbeat_url)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from openaq_pipeline.model import LocationReport, Outcome, RunReport, SensorReport
+from openaq_pipeline.model import LocationReport, Outcome, RunReport, SelectionReport, SensorReport
 
 
 class SensorMetrics(msgspec.Struct, frozen=True):
@@ -59,6 +59,7 @@ class RunMetrics(msgspec.Struct, frozen=True):
     quality_score: float | None
     error: str | None
     locations: tuple[LocationMetrics, ...]
+    selections: tuple[SelectionReport, ...] = ()
     deferred: int = 0
 
 
@@ -81,6 +82,7 @@ def metrics_of(report: RunReport) -> RunMetrics:
         quality_score=None if quality is None else round(quality, 2),
         error=report.error,
         locations=tuple(map(_location, report.locations)),
+        selections=report.selections,
         deferred=report.deferred,
     )
 

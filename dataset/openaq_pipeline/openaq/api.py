@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import count
 
 from openaq_pipeline.errors import ItemMissing, RetriableError
-from openaq_pipeline.model import LatestPage, LicenseTerms, Location, Page, Window
+from openaq_pipeline.model import Entry, LatestPage, LicenseTerms, Location, LocationPage, Page, Window
 from openaq_pipeline.openaq import parse
 from openaq_pipeline.openaq.session import Client
 
@@ -32,6 +33,35 @@ class Api:
         if found.id != location_id:
             raise RetriableError(f"Asked for location {location_id}, OpenAQ answered with location {found.id}")
         return found
+
+    def locations(self, filters: Mapping[str, str | int]) -> Iterator[LocationPage]:
+        """Yield the pages of the locations that OpenAQ's filters select, by id; none: all of OpenAQ.
+
+        Up to the first page that is not full: nothing else tells the end, `found` is no total (OPENAQ section 2.1).
+        """
+        for page in count(1):
+            params = {**filters, "order_by": "id", "limit": PAGE_LIMIT, "page": page}
+            found = parse.locations(self._client.get("/locations", params), self._clock())
+            yield found
+            if found.count < PAGE_LIMIT:
+                return
+
+    def parameters(self) -> list[Entry]:
+        """Return every parameter OpenAQ knows: its own filters of this list fail (OPENAQ section 1.3)."""
+        return self._entries("/parameters")
+
+    def providers(self) -> list[Entry]:
+        """Return every provider OpenAQ knows: its own filters of this list fail (OPENAQ section 1.3)."""
+        return self._entries("/providers")
+
+    def _entries(self, path: str) -> list[Entry]:
+        entries: list[Entry] = []
+        for page in count(1):
+            found = parse.entries(self._client.get(path, {"limit": PAGE_LIMIT, "page": page}))
+            entries += found
+            if len(found) < PAGE_LIMIT:
+                break
+        return entries
 
     def licenses(self) -> list[LicenseTerms]:
         """Return the terms of every licence OpenAQ knows; one request that is not repeated: the next run asks again."""

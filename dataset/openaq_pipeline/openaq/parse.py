@@ -6,13 +6,26 @@ import functools
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import msgspec
 
 from openaq_pipeline.errors import RetriableError
-from openaq_pipeline.model import Latest, LatestPage, License, LicenseTerms, Location, Measurement, Page, Reject, Sensor
+from openaq_pipeline.model import (
+    Entry,
+    Latest,
+    LatestPage,
+    License,
+    LicenseTerms,
+    Location,
+    LocationPage,
+    Measurement,
+    Page,
+    Reject,
+    Sensor,
+)
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 T = TypeVar("T")
@@ -119,6 +132,21 @@ class _Locations(msgspec.Struct):
     results: list[_Location]
 
 
+class _Id(msgspec.Struct):
+    id: int
+
+
+class _Entry(msgspec.Struct):
+    id: int
+    name: str
+    displayName: str | None = None  # noqa: N815 - of a parameter
+    sourceName: str | None = None  # noqa: N815 - of a provider
+
+
+class _Entries(msgspec.Struct):
+    results: list[_Entry]
+
+
 class _Terms(msgspec.Struct):
     id: int
     name: str
@@ -140,6 +168,9 @@ _raw_rows = msgspec.json.Decoder(_RawRows)
 _latest_rows = msgspec.json.Decoder(_LatestRows)
 _latest = msgspec.json.Decoder(_Latest)
 _locations = msgspec.json.Decoder(_Locations)
+_one_location = msgspec.json.Decoder(_Location)
+_id = msgspec.json.Decoder(_Id)
+_entries = msgspec.json.Decoder(_Entries)
 _all_terms = msgspec.json.Decoder(_AllTerms)
 
 
@@ -186,6 +217,28 @@ def location(body: bytes, now: datetime) -> Location | None:
         return _to_location(found[0], now) if found else None
     except (msgspec.ValidationError, OverflowError) as error:
         raise RetriableError(f"OpenAQ described a location in a way this program can't read: {error}") from error
+
+
+def locations(body: bytes, now: datetime) -> LocationPage:
+    """Return the locations of a page of `/v3/locations`, as known `now`.
+
+    One that breaks the schema must not cost the other 999: it is among the `unread`. Raises `RetriableError` when the
+    page as a whole can't be read.
+    """
+    try:
+        found = [_to_location(each, now) for each in _decode(_locations.decode, body).results]
+        return LocationPage(found, [], len(found))
+    except (msgspec.ValidationError, OverflowError):
+        return _location_by_location(body, now)
+
+
+def entries(body: bytes) -> list[Entry]:
+    """Return the parameters of a page of `/v3/parameters`, or the providers of one of `/v3/providers`."""
+    try:
+        found = _decode(_entries.decode, body).results
+    except msgspec.ValidationError as error:
+        raise RetriableError(f"OpenAQ's list has entries that this program can't read: {error}") from error
+    return [Entry(each.id, each.name, each.displayName or each.sourceName) for each in found]
 
 
 def licenses(body: bytes, now: datetime) -> list[LicenseTerms]:
@@ -253,6 +306,22 @@ def _row_by_row(body: bytes, location_id: int, sensors_id: int, now: datetime) -
             text = bytes(raw).decode(errors="backslashreplace")
             rejects.append(Reject(location_id, sensors_id, str(error), text, now))
     return Page(rows, rejects)
+
+
+def _location_by_location(body: bytes, now: datetime) -> LocationPage:
+    """Return the page with the locations that can't be read apart."""
+    try:
+        raws = _decode(_raw_rows.decode, body).results
+    except msgspec.ValidationError as error:
+        raise RetriableError(f"OpenAQ's list of locations can't be read: {error}") from error
+    found, unread = [], []
+    for raw in raws:
+        try:
+            found.append(_to_location(_decode(_one_location.decode, raw), now))
+        except (msgspec.ValidationError, OverflowError):
+            with suppress(msgspec.ValidationError):
+                unread.append(_decode(_id.decode, raw).id)
+    return LocationPage(found, unread, len(raws))
 
 
 def _to_location(found: _Location, now: datetime) -> Location:

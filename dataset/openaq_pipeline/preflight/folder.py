@@ -14,6 +14,7 @@ from openaq_pipeline.monitoring.log import path_of
 from openaq_pipeline.monitoring.log_file import SharedLogFile
 from openaq_pipeline.preflight.checks import Finding
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage import selections
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.state import StateFile
 
@@ -21,12 +22,20 @@ NO_LOCATION_HINT = "List location ids under `locations:` in config.yaml; https:/
 
 
 def locations(settings: Settings) -> Iterator[Finding]:
-    """See whether anything is selected."""
+    """See whether anything is selected, and how much that is as far as it is known."""
     number = len(settings.locations)
     if number:
         yield Finding("ok", "1 location is selected" if number == 1 else f"{number} locations are selected")
-    else:
+    elif not settings.selections:
         yield Finding("failed", "no location is selected", NO_LOCATION_HINT)
+    known = selections.read(settings.data_dir).selections if settings.selections else {}
+    for key in map(str, settings.selections):
+        if (found := known.get(key)) is not None:
+            one = len(found.locations) == 1
+            size = f"{len(found.locations):,} location{'' if one else 's'}, {found.sensors:,} sensors"
+            yield Finding("ok", f"{key}: {size}, as of {found.fetched:%Y-%m-%d %H:%M} UTC")
+        else:
+            yield Finding("ok", f"{key}: not looked up yet; the first run does that, and --dry-run shows it")
 
 
 def data_folder(settings: Settings) -> Iterator[Finding]:
@@ -65,7 +74,7 @@ def state(settings: Settings) -> Iterator[Finding]:
     now, folder, warnings = datetime.now(UTC), settings.data_dir, list[str | None]()
     for load in (StateFile(folder).load, Metadata(folder).load):
         warnings.append(load(now, repair=False))
-    warnings.append(history.read(folder).warning)
+    warnings += [history.read(folder).warning, selections.read(folder).warning]
     said = [warning for warning in warnings if warning]
     yield from (Finding("warning", warning, "Nothing to do: the next run mends it.") for warning in said)
     if not said:

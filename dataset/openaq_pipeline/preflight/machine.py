@@ -87,10 +87,13 @@ def time_zones() -> Iterator[Finding]:
 def disk(settings: Settings) -> Iterator[Finding]:
     """Compare the free space with what three months will need."""
     from openaq_pipeline.storage.metadata import Metadata  # noqa: PLC0415 - needs msgspec, which may be missing
+    from openaq_pipeline.storage.selections import Chosen, remembered  # noqa: PLC0415
 
     folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.is_dir())
-    known = Metadata(settings.data_dir)
-    known.load(datetime.now(UTC), repair=False)
+    settings = remembered(settings)
+    metadata = Metadata(settings.data_dir)
+    metadata.load(datetime.now(UTC), repair=False)
+    known = Chosen(metadata, settings.parameters)
     sensors = sum(
         len(found.sensors) if (found := known.get(key)) else SENSORS_PER_LOCATION for key in settings.locations
     )

@@ -144,7 +144,7 @@ class Fetching:
         """Return the report of a backfill that got all there is, or why it did not."""
         if way.source in self._outages:
             return self._outages[way.source]
-        settings = self._settings.model_copy(update={"locations": [location_id]})
+        settings = self._settings.model_copy(update={"locations": [location_id], "selections": ()})
         try:
             report = backfill(
                 settings,

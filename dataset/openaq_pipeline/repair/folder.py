@@ -11,12 +11,13 @@ from openaq_pipeline import files
 from openaq_pipeline.errors import LockHeld, PipelineError
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.repair.mended import Mended
-from openaq_pipeline.verify import ALERTS, LICENSES, METADATA, METRICS, STATE, Verified
+from openaq_pipeline.verify import ALERTS, LICENSES, METADATA, METRICS, SELECTIONS, STATE, Verified
 
 THEN = {
     STATE: "the next run rebuilds it from the data",
     METADATA: "the next run asks OpenAQ for it anew",
     LICENSES: "the next run asks OpenAQ for it anew",
+    SELECTIONS: "the next run asks OpenAQ for it anew",
     METRICS: "the history of runs begins anew",
 }
 """What comes of a file that is set aside; all of these are a poller's."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from openaq_pipeline.simulator.answers import Crash
 from openaq_pipeline.simulator.query import boolean, integers
 from openaq_pipeline.simulator.worlds.model import Station
+
+Test = Callable[[Station], bool]
 
 EARTH_RADIUS_METRES = 6371008.8
 MAX_RADIUS_METRES = 25_000
@@ -27,7 +30,9 @@ def selected(stations: tuple[Station, ...], query: Mapping[str, str]) -> list[tu
     """Return the public stations a query selects, by id, with distances in metres if a place is given."""
     if "iso" in query and "countries_id" in query:
         raise Crash
-    found = [station for station in stations if not station.is_private and _matches(station, query)]
+    found = list(stations)
+    for test in _tests(query):
+        found = list(filter(test, found))
     found.sort(key=lambda station: station.id, reverse=query.get("sort_order", "asc").lower() == "desc")
     near = _near(query)
     if near is None:
@@ -46,27 +51,32 @@ def distance_metres(latitude: float, longitude: float, station: Station) -> floa
     return 2 * EARTH_RADIUS_METRES * math.asin(math.sqrt(chord))
 
 
-def _matches(station: Station, query: Mapping[str, str]) -> bool:
+def _tests(query: Mapping[str, str]) -> list[Test]:
+    """Return what a station must pass; the query is read once, because 25,000 stations may be tested by it."""
+    tests: list[Test] = [lambda station: not station.is_private]
     for name, ids_of in ID_FILTERS.items():
-        wanted = integers(query, name)
-        if wanted is not None and not wanted & ids_of(station):
-            return False
-    for name, fact in (("monitor", station.is_monitor), ("mobile", station.is_mobile)):
-        asked = boolean(query, name)
-        if asked is not None and asked != fact:
-            return False
-    if "iso" in query and query["iso"] != station.country.code:
-        return False
-    return _inside(station, query)
+        if (wanted := integers(query, name)) is not None:
+            tests.append(partial(_has_one_of, wanted, ids_of))
+    if (monitor := boolean(query, "monitor")) is not None:
+        tests.append(lambda station: station.is_monitor == monitor)
+    if (mobile := boolean(query, "mobile")) is not None:
+        tests.append(lambda station: station.is_mobile == mobile)
+    if "iso" in query:
+        tests.append(lambda station: station.country.code == query["iso"])
+    if "bbox" in query:
+        tests.append(_inside(query["bbox"]))
+    return tests
 
 
-def _inside(station: Station, query: Mapping[str, str]) -> bool:
-    if "bbox" not in query:
-        return True
-    west, south, east, north = _numbers(query["bbox"], 4)
+def _has_one_of(wanted: set[int], ids_of: Callable[[Station], set[int]], station: Station) -> bool:
+    return not wanted.isdisjoint(ids_of(station))
+
+
+def _inside(text: str) -> Test:
+    west, south, east, north = _numbers(text, 4)
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         raise Crash
-    return west <= station.longitude <= east and south <= station.latitude <= north
+    return lambda station: west <= station.longitude <= east and south <= station.latitude <= north
 
 
 def _near(query: Mapping[str, str]) -> tuple[float, float, float] | None:
