@@ -10,13 +10,12 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
-
-from filelock import FileLock, Timeout
 
 from openaq_pipeline.errors import ConfigError, LockHeld, RetriableError, StorageError
 
@@ -28,6 +27,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 LOCATION_LOCK_SECONDS = 60.0
 """A writer holds a location's lock for one read, merge and write: a minute of waiting means that something hangs."""
+
+TRY_AGAIN_SECONDS = 0.05
 
 
 @contextmanager
@@ -288,11 +289,9 @@ def hold_descriptions(folder: Path) -> AbstractContextManager[None]:
 def _hold(folder: Path, name: str, what: str) -> Iterator[None]:
     """Hold one of the short locks, which is let go with the process at the latest."""
     locks = folder / ".locks"
-    lock = FileLock(locks / f"{name}.lock", timeout=LOCATION_LOCK_SECONDS)
     try:
-        locks.mkdir(exist_ok=True)
-        lock.acquire()
-    except Timeout:
+        descriptor = take_lock(locks / f"{name}.lock", LOCATION_LOCK_SECONDS)
+    except BlockingIOError:
         raise RetriableError(
             f"{what} was locked by another process for {LOCATION_LOCK_SECONDS:g} s",
             hint="Look for a backfill or repair that hangs; the next run tries again.",
@@ -302,4 +301,36 @@ def _hold(folder: Path, name: str, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
+
+
+def take_lock(path: Path, seconds: float) -> int:
+    """Lock a file, made with its folder if need be, and return the open file that holds the lock until it is closed.
+
+    Raises `BlockingIOError` if another, be it of this process, still has it after so many seconds, and `OSError`.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(exist_ok=True)
+        descriptor = os.open(path, flags, 0o644)
+    try:
+        _wait_for(descriptor, time.monotonic() + seconds)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _wait_for(descriptor: int, until: float) -> None:
+    """Lock an open file by a monotonic time; raises `BlockingIOError` where another has it still."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        else:
+            return
+        time.sleep(TRY_AGAIN_SECONDS)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import requests
-import tenacity
 import urllib3
 from urllib3.util import Timeout
 
@@ -88,31 +87,34 @@ class Client:
         an exponential back-off with jitter. More than `most` tries are made in no case. Whatever `checkpoint` raises (a
         stop) comes before a request leaves.
         """
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(RetriableError),
-            stop=lambda state: state.attempt_number >= min(most, attempts if _is_fault(state) else ATTEMPTS),
-            wait=self._wait,
-            sleep=self._sleep,
-            reraise=True,
-        )
         if self._unreachable_in_a_row >= OUTAGE_AFTER:
             raise Unreachable(f"No connection to {self._host}; given up for this run", hint=NETWORK_HINT)
         try:
-            return retrying(self._get_once, path, params)
+            return self._get_patiently(path, params, attempts=attempts, most=most)
         except Unreachable:
             with self._guard:
                 self._unreachable_in_a_row += 1
             raise
 
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        """Return the back-off before the next try: half to all of a span that doubles, or longer if the server says so.
+    def _get_patiently(self, path: str, params: Mapping[str, str | int] | None, *, attempts: int, most: int) -> bytes:
+        attempt = 1
+        while True:
+            try:
+                return self._get_once(path, params)
+            except RetriableError as error:
+                if attempt >= min(most, attempts if isinstance(error, ServerFault) else ATTEMPTS):
+                    raise
+                wait = self._wait(attempt, error)
+            self._sleep(wait)
+            attempt += 1
+
+    def _wait(self, attempt: int, error: RetriableError) -> float:
+        """Return the back-off after a try: half to all of a span that doubles, or longer if the server says so.
 
         "Equal jitter" in M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
         """
-        error = state.outcome.exception() if state.outcome else None
-        span = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0**state.attempt_number)
-        asked = error.retry_after_seconds if isinstance(error, RetriableError) else None
-        return max(asked or 0.0, span * (0.5 + 0.5 * self._jitter()))
+        span = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0**attempt)
+        return max(error.retry_after_seconds or 0.0, span * (0.5 + 0.5 * self._jitter()))
 
     def _get_once(self, path: str, params: Mapping[str, str | int] | None) -> bytes:
         self._checkpoint()
@@ -191,11 +193,6 @@ def require_key(api_key: str | None) -> str:
     if key and key.isascii() and key.isprintable():
         return key
     raise FatalError("OPENAQ_API_KEY holds characters that no HTTP header may hold", hint="Copy the key once more.")
-
-
-def _is_fault(state: tenacity.RetryCallState) -> bool:
-    """Say whether the last try ended with a 500."""
-    return state.outcome is not None and isinstance(state.outcome.exception(), ServerFault)
 
 
 def _is_unreachable(error: BaseException) -> bool:
