@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     The temporary file has one fixed name beside its target, so the caller must hold the lock that guards `path`,
     and what a killed writer left is overwritten by the next. Raises `StorageError` when the disk refuses.
     """
-    target = Path(os.path.realpath(path))  # replacing a link itself would cut it off from the real file
+    target = _real(path)  # replacing a link itself would cut it off from the real file
     temporary = temporary_of(target)
     try:
         with _create(temporary, like=target) as file:
@@ -64,7 +64,13 @@ def temporary_of(path: Path) -> Path:
 
 def remove_temporary(path: Path) -> None:
     """Remove what a killed writer of `path` left; wants the lock that guards it. Raises `OSError`."""
-    temporary_of(Path(os.path.realpath(path))).unlink(missing_ok=True)
+    temporary_of(_real(path)).unlink(missing_ok=True)
+
+
+def _real(path: Path) -> Path:
+    """Return what a link leads to; a file that is none stays as it is named, be its folder behind a link or not."""
+    # Not `Path.is_symlink`, which raises where a folder may not be looked into: who opens the file says that better.
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114
 
 
 def _create(path: Path, *, like: Path) -> IO[bytes]:
