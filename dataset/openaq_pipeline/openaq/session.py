@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -71,6 +72,7 @@ class Client:
         self.requests_sent = 0
         self.slowest_seconds: float | None = None
         self._unreachable_in_a_row = 0
+        self._trust: ssl.SSLContext | None = None
 
     def get(
         self,
@@ -169,10 +171,23 @@ class Client:
         if session is None:
             session = self._local.session = deadline.PlainSession()
             session.headers.update({"X-API-Key": self._api_key, "Accept": "application/json", "User-Agent": AGENT})
-            adapter = deadline.DeadlineAdapter(max_retries=0, pool_connections=1, pool_maxsize=1)
+            # Proxies and certificates are looked up in the environment once, and not again for every request.
+            found = session.merge_environment_settings(self._base_url, {}, None, None, None)
+            session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
+            adapter = deadline.DeadlineAdapter(
+                self._trusting(session.verify), max_retries=0, pool_connections=1, pool_maxsize=1
+            )
             session.mount("http://", adapter)
             session.mount("https://", adapter)
         return session
+
+    def _trusting(self, verify: bool | str | None) -> ssl.SSLContext | None:  # noqa: FBT001 - so requests has it
+        """Return what the certificates of all sessions are checked with; None: there will be none."""
+        with self._guard:
+            if self._trust is None and self._base_url.startswith("https:"):
+                bundle = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+                self._trust = deadline.trusting(bundle)
+            return self._trust
 
     def _note(self, answer: Answer) -> None:
         """Take in that the server is there, and how long it took."""
