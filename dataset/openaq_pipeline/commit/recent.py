@@ -72,7 +72,7 @@ def before(moment: datetime, span: timedelta) -> datetime:
 
 def _judged(rows: list[Measurement], merged: Merged, judge: Judge, since: datetime) -> list[Measurement]:
     """Return the rows, those of changed sensors from `since` on with their issues as they are now."""
-    changed = {key.sensors_id for key in merged.new | merged.revised}
+    changed = {key.sensors_id for keys in (merged.new, merged.revised) for key in keys}
     places = [place for place, row in enumerate(rows) if row.sensors_id in changed]
     for place, issues in zip(places, judge.issues([rows[place] for place in places]), strict=True):
         if issues != rows[place].issues and rows[place].datetime >= since:
@@ -86,8 +86,8 @@ def _counts(merged: Merged, after: list[Measurement], sent: Counter[int]) -> dic
     `after` are the judged rows of the span of those sent.
     """
     new, revised = by_sensor(merged.new), by_sensor(merged.revised)
-    issues = {row.key: row.issues for row in after}
-    clean = Counter(key.sensors_id for key in merged.read if not issues[key])
+    odd = {row.key for row in after if row.issues}
+    clean = by_sensor(merged.read - odd)
     repeated = sent - by_sensor(merged.read)
     return {
         sensors_id: Counts(

@@ -27,7 +27,7 @@ HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
 LOSS_NOTE = b"No watermark stands on the rows of this location; this note goes when a run has remembered one.\n"
 
 _decode_rows = msgspec.json.Decoder(list[Measurement]).decode
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class _Stamp(msgspec.Struct, gc=False):
@@ -191,7 +191,7 @@ class LocationFiles:
                 file.write(copied)
             if rows:
                 file.write(BETWEEN if kept else HEAD)
-                file.write(BETWEEN.join(map(_encode, rows)))
+                file.write(_lines(rows))
             file.write(TAIL if kept or rows else EMPTY)
 
     def _loss_note(self, location_id: int) -> Path:
@@ -211,7 +211,7 @@ class LocationFiles:
         if lost:
             self.disclaim(location_id)
         with replacing(path) as file:
-            file.write((HEAD + BETWEEN.join(map(_encode, rows)) + TAIL) if rows else EMPTY)
+            file.write((HEAD + _lines(rows) + TAIL) if rows else EMPTY)
         # After damage nothing says which rows are gone: no watermark stands on this file until it was read anew.
         latest = {} if lost else {row.sensors_id: row.datetime for row in rows}
         return Stored(latest, _mended(path, place, len(rows), lost))
@@ -300,6 +300,11 @@ def _damaged(path: Path) -> StorageError:
     return StorageError(
         f"{path} is damaged", hint="The next run sets it aside, keeps every row it can read and goes on."
     )
+
+
+def _lines(rows: Sequence[Measurement]) -> bytes:
+    """Return rows as they stand between the brackets; in JSON no text holds a line end."""
+    return _encode_lines(rows).removesuffix(b"\n").replace(b"\n", BETWEEN)
 
 
 def _scan(path: Path, location_id: int) -> dict[int, datetime]:
