@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
 import os
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from openaq_pipeline.errors import ConfigError
@@ -215,6 +213,8 @@ def _dotenv_of(folder: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{file} can't be read: {reason}", hint="Check the file and its permissions.") from error
+    from dotenv import dotenv_values  # noqa: PLC0415 - where there is no such file there is no need of it
+
     values = _given(dotenv_values(stream=io.StringIO(text)))
     for name in {"DATA_DIR", "PIPELINE_CONFIG"} & values.keys():
         values[name] = str(folder / _path(values[name]))
@@ -321,6 +321,8 @@ def _shown(value: object) -> str:
 
 def _nearest(path: Path_) -> str:
     """Return a question with the known name nearest to a misspelt one, or the list of the names there are."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
     known = known_keys(path[:-1])
     close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
     return f"; did you mean `{close[0]}`?" if close else f"; known here: {', '.join(known)}"

@@ -10,13 +10,12 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
-
-from filelock import FileLock, Timeout
 
 from openaq_pipeline.errors import ConfigError, LockHeld, RetriableError, StorageError
 
@@ -29,6 +28,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 LOCATION_LOCK_SECONDS = 60.0
 """A writer holds a location's lock for one read, merge and write: a minute of waiting means that something hangs."""
 
+TRY_AGAIN_SECONDS = 0.05
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
@@ -37,7 +38,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     The temporary file has one fixed name beside its target, so the caller must hold the lock that guards `path`,
     and what a killed writer left is overwritten by the next. Raises `StorageError` when the disk refuses.
     """
-    target = Path(os.path.realpath(path))  # replacing a link itself would cut it off from the real file
+    target = _real(path)  # replacing a link itself would cut it off from the real file
     temporary = temporary_of(target)
     try:
         with _create(temporary, like=target) as file:
@@ -63,7 +64,13 @@ def temporary_of(path: Path) -> Path:
 
 def remove_temporary(path: Path) -> None:
     """Remove what a killed writer of `path` left; wants the lock that guards it. Raises `OSError`."""
-    temporary_of(Path(os.path.realpath(path))).unlink(missing_ok=True)
+    temporary_of(_real(path)).unlink(missing_ok=True)
+
+
+def _real(path: Path) -> Path:
+    """Return what a link leads to; a file that is none stays as it is named, be its folder behind a link or not."""
+    # Not `Path.is_symlink`, which raises where a folder may not be looked into: who opens the file says that better.
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114
 
 
 def _create(path: Path, *, like: Path) -> IO[bytes]:
@@ -288,11 +295,9 @@ def hold_descriptions(folder: Path) -> AbstractContextManager[None]:
 def _hold(folder: Path, name: str, what: str) -> Iterator[None]:
     """Hold one of the short locks, which is let go with the process at the latest."""
     locks = folder / ".locks"
-    lock = FileLock(locks / f"{name}.lock", timeout=LOCATION_LOCK_SECONDS)
     try:
-        locks.mkdir(exist_ok=True)
-        lock.acquire()
-    except Timeout:
+        descriptor = take_lock(locks / f"{name}.lock", LOCATION_LOCK_SECONDS)
+    except BlockingIOError:
         raise RetriableError(
             f"{what} was locked by another process for {LOCATION_LOCK_SECONDS:g} s",
             hint="Look for a backfill or repair that hangs; the next run tries again.",
@@ -302,4 +307,36 @@ def _hold(folder: Path, name: str, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
+
+
+def take_lock(path: Path, seconds: float) -> int:
+    """Lock a file, made with its folder if need be, and return the open file that holds the lock until it is closed.
+
+    Raises `BlockingIOError` if another, be it of this process, still has it after so many seconds, and `OSError`.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(exist_ok=True)
+        descriptor = os.open(path, flags, 0o644)
+    try:
+        _wait_for(descriptor, time.monotonic() + seconds)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _wait_for(descriptor: int, until: float) -> None:
+    """Lock an open file by a monotonic time; raises `BlockingIOError` where another has it still."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        else:
+            return
+        time.sleep(TRY_AGAIN_SECONDS)

@@ -326,7 +326,7 @@ class _LocationIngest:
     def _silent(self) -> dict[int, list[Measurement]]:
         """Return by sensor what a poll holds of those that have been silent for all of the live window."""
         sealed_to = self._parts.rows.sealed_to(self._id) if self._order.span is None and self._rows else None
-        return {} if sealed_to is None else echo.silent(self._rows, behind(sealed_to, 2 * self._parts.judge.context))
+        return {} if sealed_to is None else echo.silent(self._rows, behind(sealed_to, self._parts.judge.reach))
 
     def _known(self, sensors_id: int) -> SensorState:
         return self._sensors.get(sensors_id, SensorState())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from filelock import FileLock
 
 from openaq_pipeline.errors import RetriableError
+from openaq_pipeline.files import take_lock
 from openaq_pipeline.monitoring import alert_file
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Book, update
@@ -93,7 +94,8 @@ def test_a_disk_that_refuses_keeps_the_book_in_memory_until_it_takes_it(
 def test_a_lock_that_is_never_let_go_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alert_file, "WRITE_LOCK_SECONDS", 0.1)
     (tmp_path / ".locks").mkdir()
-    with FileLock(tmp_path / ".locks" / "alerts.lock"), pytest.raises(RetriableError, match="locked by another"):
+    holder = take_lock(tmp_path / ".locks" / "alerts.lock", 0)
+    with os.fdopen(holder), pytest.raises(RetriableError, match="locked by another"):
         begin(AlertFile(tmp_path))
 
 

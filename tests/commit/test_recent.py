@@ -53,6 +53,13 @@ def test_a_line_stays_flat_when_it_grows_by_one_row() -> None:
     assert [found.issues for found in files.rows[7]] == [()] * 3 + [("flat_line",)] * 27
 
 
+def test_a_line_of_wide_steps_stays_flat_when_it_grows() -> None:
+    files = MemoryRows()
+    for hour in range(0, 30, 2):
+        store(files, [row(hour, 1.0)])
+    assert [found.issues for found in files.rows[7]] == [()] * 2 + [("flat_line",)] * 13
+
+
 def test_counts_tell_new_revised_and_identical_apart_and_add_up() -> None:
     files = MemoryRows()
     assert store(files, [row(1, 1.0), row(2, 2.0)]).counts == {71: Counts(new=2, clean=2)}
@@ -95,6 +102,26 @@ def test_nothing_is_written_when_nothing_changed() -> None:
     before = files.mark(7)
     assert store(files, [row(1, 1.0)]).change is None
     assert files.mark(7) == before
+
+
+def test_only_what_changed_and_what_lies_behind_it_is_written_anew() -> None:
+    files = MemoryRows()
+    store(files, [row(hour, float(hour)) for hour in range(30)])
+    appended = store(files, [row(29, 29.0), row(30, 30.0)])
+    assert appended.change is not None
+    assert appended.change.since == row(30, 30.0).datetime
+    store(files, [row(31, 900.0)])
+    odd = store(files, [row(32, 32.0)])  # now that it has a neighbour on either side, hour 31 is a spike
+    assert odd.change is not None
+    assert odd.change.since == row(31, 900.0).datetime
+
+
+def test_rows_of_one_stamp_stay_together_when_one_of_them_changes() -> None:
+    files = MemoryRows()
+    moment = BEGINNING + timedelta(hours=1)
+    store(files, [measurement(1.0, moment, first_seen=SEEN, sensors_id=71 + n) for n in range(3)])
+    store(files, [measurement(2.0, moment, first_seen=SEEN, sensors_id=72)])
+    assert [found.value for found in files.rows[7]] == [1.0, 2.0, 1.0]
 
 
 def test_a_row_stamped_in_the_year_1_is_kept_and_named() -> None:

@@ -307,9 +307,9 @@ def test_a_missing_dependency_is_a_line_and_not_the_end(program: Program, openaq
     program.configure(openaq.base_url, [1])
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    (hidden / "tenacity.py").write_text("raise ModuleNotFoundError(\"No module named 'tenacity'\", name='tenacity')")
+    (hidden / "requests.py").write_text("raise ModuleNotFoundError(\"No module named 'requests'\", name='requests')")
     found = checks(program, code=1, PYTHONPATH=str(hidden))
-    assert found["OpenAQ"][0]["message"] == "tenacity is not installed"
+    assert found["OpenAQ"][0]["message"] == "requests is not installed"
     assert "pip install" in found["OpenAQ"][0]["hint"]
     assert "channels" in found
 

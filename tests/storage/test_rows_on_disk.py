@@ -85,7 +85,6 @@ def test_appending_changes_no_byte_in_front(disk: Folder) -> None:
 
 
 def test_what_is_in_front_of_the_cut_is_copied_and_never_decoded(disk: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locations, "COPY_BYTES", 7)  # the copy goes in pieces
     rows = grid(300)
     disk.store.replace_tail(ID, ALL, rows)
     decoded: list[bytes] = []

@@ -48,7 +48,7 @@ def _store(
 ) -> Committed:
     """Store rows where they belong: those that reach, with their neighbours in time, into the history take its way."""
     sealed_to = files.sealed_to(location_id)
-    if sealed_to is None or before(min(row.datetime for row in rows), 2 * judge.context) >= sealed_to:
+    if sealed_to is None or before(min(row.datetime for row in rows), judge.reach) >= sealed_to:
         return commit_recent(location_id, rows, files=files, judge=judge)
     from openaq_pipeline.columns import to_table  # noqa: PLC0415 - a plain poll needs no pyarrow
     from openaq_pipeline.commit.across import commit_across  # noqa: PLC0415

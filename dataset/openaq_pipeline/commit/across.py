@@ -34,8 +34,8 @@ def commit_across(
         return Committed({}, None)
     first, last = _span(rows)
     work = _Across(location_id, files, licenses)
-    merged = columns.merge(work.load(before(first, 2 * judge.context), behind(last, 2 * judge.context)), rows)
-    table, odd = _judged(merged, judge, before(first, judge.context), behind(last, judge.context))
+    merged = columns.merge(work.load(before(first, judge.reach), behind(last, judge.reach)), rows)
+    table, odd = _judged(merged, judge, before(first, judge.ahead), behind(last, judge.context))
     change = work.store(table, merged.touched | odd)
     return Committed(_counts(merged, table), change)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -31,13 +32,26 @@ class Committed(msgspec.Struct, frozen=True):
 def commit_recent(location_id: int, rows: list[Measurement], *, files: RowStore, judge: Judge) -> Committed:
     """Store rows of one location, none of whose neighbours in time are in its history; wants the lock held."""
     first = min(row.datetime for row in rows)
-    # Rows up to `context` in front of the first may look odd now, and judging them needs as much again.
-    since = before(first, 2 * judge.context)
-    stored = files.tail(location_id, since)
-    merged = merge(stored, rows)
-    after = _judged(merged, judge, before(first, judge.context))
-    change = replace(location_id, since, after, files) if after != stored else None
-    return Committed(_counts(merged, after, by_sensor(rows)), change, frozenset(merged.new))
+    stored = files.tail(location_id, before(first, judge.reach))
+    cut = bisect_left(stored, first, key=_stamp)  # no row in front of it can be one of those given
+    merged = merge(stored[cut:], rows)
+    after = _judged(stored[:cut] + merged.rows, merged, judge, before(first, judge.ahead))
+    same = _alike(stored, after)
+    change = replace(location_id, after[same].datetime, after[same:], files) if same < len(after) else None
+    return Committed(_counts(merged, after[cut:], by_sensor(rows)), change, frozenset(merged.new))
+
+
+def _alike(stored: list[Measurement], after: list[Measurement]) -> int:
+    """Return how many rows at the beginning are as they were stored, up to one with a stamp of its own.
+
+    A file is cut between two stamps; what lies in front of the cut is copied and not written anew.
+    """
+    same = next((n for n, (one, other) in enumerate(zip(stored, after, strict=False)) if one != other), len(stored))
+    return bisect_left(after, after[same].datetime, key=_stamp) if same < len(after) else same
+
+
+def _stamp(row: Measurement) -> datetime:
+    return row.datetime
 
 
 def replace(location_id: int, since: datetime, rows: list[Measurement], files: RowStore) -> Change:
@@ -56,10 +70,9 @@ def before(moment: datetime, span: timedelta) -> datetime:
     return moment - span if moment - BEGINNING > span else BEGINNING
 
 
-def _judged(merged: Merged, judge: Judge, since: datetime) -> list[Measurement]:
-    """Return the merged rows, those of changed sensors from `since` on with their issues as they are now."""
-    changed = {key.sensors_id for key in merged.new | merged.revised}
-    rows = list(merged.rows)
+def _judged(rows: list[Measurement], merged: Merged, judge: Judge, since: datetime) -> list[Measurement]:
+    """Return the rows, those of changed sensors from `since` on with their issues as they are now."""
+    changed = {key.sensors_id for keys in (merged.new, merged.revised) for key in keys}
     places = [place for place, row in enumerate(rows) if row.sensors_id in changed]
     for place, issues in zip(places, judge.issues([rows[place] for place in places]), strict=True):
         if issues != rows[place].issues and rows[place].datetime >= since:
@@ -68,10 +81,13 @@ def _judged(merged: Merged, judge: Judge, since: datetime) -> list[Measurement]:
 
 
 def _counts(merged: Merged, after: list[Measurement], sent: Counter[int]) -> dict[int, Counts]:
-    """Return by sensor what became of the rows sent; one sent twice in one read is identical to itself."""
+    """Return by sensor what became of the rows sent; one sent twice in one read is identical to itself.
+
+    `after` are the judged rows of the span of those sent.
+    """
     new, revised = by_sensor(merged.new), by_sensor(merged.revised)
-    issues = {row.key: row.issues for row in after}
-    clean = Counter(key.sensors_id for key in merged.read if not issues[key])
+    odd = {row.key for row in after if row.issues}
+    clean = by_sensor(merged.read - odd)
     repeated = sent - by_sensor(merged.read)
     return {
         sensors_id: Counts(

@@ -31,23 +31,22 @@ def merge(stored: Iterable[Measurement], incoming: Iterable[Measurement]) -> Mer
     revision: they are ours. What the API has said of a row, the archive does not change: its files are days older. A
     `latest` row, which tells the least, only ever adds.
     """
-    rows = {row.key: row for row in stored}
+    before = {row.key: row for row in stored}
     fresh = {row.key: row for row in incoming}
-    new: set[Key] = set()
+    rows = before | fresh
     revised: set[Key] = set()
-    for key, row in fresh.items():
-        known = rows.get(key)
-        if known is None:
-            new.add(key)
-            rows[key] = row
-        elif not may_change(known, row):
-            continue
+    for key in before.keys() & fresh.keys():
+        known, row = before[key], fresh[key]
+        if not may_change(known, row):
+            rows[key] = known
         elif not same(known, row):
             revised.add(key)
             rows[key] = _with_known(known, row)
         elif _tells_more(known, row):
             rows[key] = msgspec.structs.replace(_with_known(known, row), issues=known.issues)
-    return Merged(sorted(rows.values(), key=file_order), new, revised, set(fresh))
+        else:
+            rows[key] = known
+    return Merged(sorted(rows.values(), key=file_order), set(fresh).difference(before), revised, set(fresh))
 
 
 def may_change(known: Measurement, row: Measurement) -> bool:

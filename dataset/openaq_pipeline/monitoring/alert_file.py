@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,10 +11,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from openaq_pipeline.errors import RetriableError, StorageError
-from openaq_pipeline.files import replacing, set_aside, storage_error
+from openaq_pipeline.files import replacing, set_aside, storage_error, take_lock
 from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.monitoring.alerts import VERSION, Book
 
@@ -95,11 +95,9 @@ class AlertFile:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the short lock around reading and replacing; on a disk that takes no lock go on without."""
-        lock = FileLock(self._folder / ".locks" / "alerts.lock", timeout=WRITE_LOCK_SECONDS)
         try:
-            (self._folder / ".locks").mkdir(exist_ok=True)
-            lock.acquire()
-        except Timeout:
+            descriptor = take_lock(self._folder / ".locks" / "alerts.lock", WRITE_LOCK_SECONDS)
+        except BlockingIOError:
             raise RetriableError(
                 f"{self._path.name} was locked by another process for {WRITE_LOCK_SECONDS:g} s",
                 hint="Look for a process of this program that hangs.",
@@ -110,15 +108,14 @@ class AlertFile:
         try:
             yield
         finally:
-            lock.release()
+            os.close(descriptor)
 
     @contextmanager
     def delivering(self) -> Iterator[bool]:
         """Hold the right to send, and give True; False when another process is about it. Never waits."""
-        lock = FileLock(self._folder / ".alerts.lock", timeout=0)
         try:
-            lock.acquire()
-        except Timeout:
+            descriptor = take_lock(self._folder / ".alerts.lock", 0)
+        except BlockingIOError:
             yield False
             return
         except OSError:  # a full or read-only disk: rather told twice than not at all
@@ -127,7 +124,7 @@ class AlertFile:
         try:
             yield True
         finally:
-            lock.release()
+            os.close(descriptor)
 
 
 def _times_have_zones(book: Book) -> bool:

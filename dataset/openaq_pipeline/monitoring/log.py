@@ -31,7 +31,7 @@ from openaq_pipeline.settings import Settings
 log = logging.getLogger(__name__)
 
 COLOURS = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "1;31"}
-TELLTALES = ("urllib3", "requests", "httpx", "slack_sdk", "asyncio", "filelock")
+TELLTALES = ("urllib3", "requests", "httpx", "slack_sdk", "asyncio")
 """Libraries whose debug lines hold whole addresses or headers, or nothing but chatter."""
 
 _secrets: set[str] = set()

@@ -24,10 +24,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-from filelock import FileLock
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import set_aside
+from openaq_pipeline.files import set_aside, take_lock
 
 MINUTE_SECONDS = 61.0
 """A minute and a second: two requests do not travel equally long, and the server counts when they arrive."""
@@ -264,7 +263,8 @@ def _open(path: Path) -> sqlite3.Connection:
     One process after the other: SQLite refuses a second one while the first makes the file, and two that met the
     same damage would set aside each other's new ledger.
     """
-    with _explained(path), FileLock(path.with_name(f".{path.name}.lock"), timeout=BUSY_SECONDS):
+    with _explained(path):
+        lock = take_lock(path.with_name(f".{path.name}.lock"), BUSY_SECONDS)
         try:
             return _connect(path)
         except sqlite3.OperationalError:
@@ -272,6 +272,8 @@ def _open(path: Path) -> sqlite3.Connection:
         except sqlite3.DatabaseError:
             set_aside(path, datetime.now(UTC))
             return _connect(path)
+        finally:
+            os.close(lock)
 
 
 @contextmanager

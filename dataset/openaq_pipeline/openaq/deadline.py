@@ -9,14 +9,17 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
 
 _due = threading.local()
 
@@ -76,11 +79,25 @@ _POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """An adapter for a `requests.Session` whose answers obey `start`, also those that come through a proxy."""
+    """An adapter for a `requests.Session` whose answers obey `start`, also those that come through a proxy.
+
+    `trust` is what certificates are checked with where there is no proxy in between; None: each connection reads the
+    authorities anew.
+    """
+
+    def __init__(self, trust: ssl.SSLContext | None = None, **kwargs: Any) -> None:
+        self._trust = trust
+        super().__init__(**kwargs)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Tell a pool which authorities to read: none where they are known."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        if self._trust is not None and conn.proxy is None:
+            conn.ca_certs = conn.ca_cert_dir = None
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make a pool manager whose connections read by the deadline."""
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, ssl_context=self._trust, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
@@ -89,6 +106,14 @@ class DeadlineAdapter(HTTPAdapter):
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = _POOLS
         return manager
+
+
+def trusting(bundle: str) -> ssl.SSLContext:
+    """Return what certificates are checked with: the authorities in a file or folder. Reading them takes 20 ms."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    place = Path(bundle)
+    context.load_verify_locations(*((None, place) if place.is_dir() else (place, None)))
+    return context
 
 
 class PlainSession(requests.Session):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import requests
-import tenacity
 import urllib3
 from urllib3.util import Timeout
 
@@ -72,6 +72,7 @@ class Client:
         self.requests_sent = 0
         self.slowest_seconds: float | None = None
         self._unreachable_in_a_row = 0
+        self._trust: ssl.SSLContext | None = None
 
     def get(
         self,
@@ -88,31 +89,34 @@ class Client:
         an exponential back-off with jitter. More than `most` tries are made in no case. Whatever `checkpoint` raises (a
         stop) comes before a request leaves.
         """
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(RetriableError),
-            stop=lambda state: state.attempt_number >= min(most, attempts if _is_fault(state) else ATTEMPTS),
-            wait=self._wait,
-            sleep=self._sleep,
-            reraise=True,
-        )
         if self._unreachable_in_a_row >= OUTAGE_AFTER:
             raise Unreachable(f"No connection to {self._host}; given up for this run", hint=NETWORK_HINT)
         try:
-            return retrying(self._get_once, path, params)
+            return self._get_patiently(path, params, attempts=attempts, most=most)
         except Unreachable:
             with self._guard:
                 self._unreachable_in_a_row += 1
             raise
 
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        """Return the back-off before the next try: half to all of a span that doubles, or longer if the server says so.
+    def _get_patiently(self, path: str, params: Mapping[str, str | int] | None, *, attempts: int, most: int) -> bytes:
+        attempt = 1
+        while True:
+            try:
+                return self._get_once(path, params)
+            except RetriableError as error:
+                if attempt >= min(most, attempts if isinstance(error, ServerFault) else ATTEMPTS):
+                    raise
+                wait = self._wait(attempt, error)
+            self._sleep(wait)
+            attempt += 1
+
+    def _wait(self, attempt: int, error: RetriableError) -> float:
+        """Return the back-off after a try: half to all of a span that doubles, or longer if the server says so.
 
         "Equal jitter" in M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
         """
-        error = state.outcome.exception() if state.outcome else None
-        span = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0**state.attempt_number)
-        asked = error.retry_after_seconds if isinstance(error, RetriableError) else None
-        return max(asked or 0.0, span * (0.5 + 0.5 * self._jitter()))
+        span = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0**attempt)
+        return max(error.retry_after_seconds or 0.0, span * (0.5 + 0.5 * self._jitter()))
 
     def _get_once(self, path: str, params: Mapping[str, str | int] | None) -> bytes:
         self._checkpoint()
@@ -167,10 +171,23 @@ class Client:
         if session is None:
             session = self._local.session = deadline.PlainSession()
             session.headers.update({"X-API-Key": self._api_key, "Accept": "application/json", "User-Agent": AGENT})
-            adapter = deadline.DeadlineAdapter(max_retries=0, pool_connections=1, pool_maxsize=1)
+            # Proxies and certificates are looked up in the environment once, and not again for every request.
+            found = session.merge_environment_settings(self._base_url, {}, None, None, None)
+            session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
+            adapter = deadline.DeadlineAdapter(
+                self._trusting(session.verify), max_retries=0, pool_connections=1, pool_maxsize=1
+            )
             session.mount("http://", adapter)
             session.mount("https://", adapter)
         return session
+
+    def _trusting(self, verify: bool | str | None) -> ssl.SSLContext | None:  # noqa: FBT001 - so requests has it
+        """Return what the certificates of all sessions are checked with; None: there will be none."""
+        with self._guard:
+            if self._trust is None and self._base_url.startswith("https:"):
+                bundle = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+                self._trust = deadline.trusting(bundle)
+            return self._trust
 
     def _note(self, answer: Answer) -> None:
         """Take in that the server is there, and how long it took."""
@@ -191,11 +208,6 @@ def require_key(api_key: str | None) -> str:
     if key and key.isascii() and key.isprintable():
         return key
     raise FatalError("OPENAQ_API_KEY holds characters that no HTTP header may hold", hint="Copy the key once more.")
-
-
-def _is_fault(state: tenacity.RetryCallState) -> bool:
-    """Say whether the last try ended with a 500."""
-    return state.outcome is not None and isinstance(state.outcome.exception(), ServerFault)
 
 
 def _is_unreachable(error: BaseException) -> bool:

@@ -68,14 +68,24 @@ class Judge:
 
     @property
     def context(self) -> timedelta:
-        """Return how far before and after a row, at most, other rows can change its issues.
+        """Return how far before a row, at most, other rows can change its issues.
 
         A flat line is proved by the first row that is at least the limit away, and steps are at most
         `neighbour_hours`. The second on top frees callers from minding whether their bounds are inclusive.
         """
         tests = self._validation.series_tests
         longest_hours = max(tests.flat_line_hours.values(), default=0)
-        return timedelta(hours=tests.neighbour_hours + longest_hours, seconds=1)
+        return timedelta(hours=longest_hours) + self.ahead
+
+    @property
+    def ahead(self) -> timedelta:
+        """Return how far after a row, at most, other rows can change its issues: a spike wants the next value."""
+        return timedelta(hours=self._validation.series_tests.neighbour_hours, seconds=1)
+
+    @property
+    def reach(self) -> timedelta:
+        """Return how far around a changed row, at most, lie the rows it takes to judge anew all that it can change."""
+        return self.context + self.ahead
 
     def limits(self, parameter: str, units: str) -> Limits:
         """Return the limits for a parameter in OpenAQ's unit string."""

@@ -11,7 +11,7 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -24,14 +24,10 @@ from openaq_pipeline.ports import HistoryStore
 from openaq_pipeline.storage import salvage, sealed
 
 HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
-COPY_BYTES = 1 << 20
 LOSS_NOTE = b"No watermark stands on the rows of this location; this note goes when a run has remembered one.\n"
 
 _decode_rows = msgspec.json.Decoder(list[Measurement]).decode
-_encode = msgspec.json.Encoder().encode
-
-
-BEGINNING = datetime.min.replace(tzinfo=UTC)
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class _Stamp(msgspec.Struct, gc=False):
@@ -87,16 +83,23 @@ class LocationFiles:
     def oldest(self, location_id: int) -> datetime | None:
         """Return the stamp of the first row in the file, whether it counts there or not; None: there is no row.
 
-        Raises `StorageError` for a damaged file.
+        Raises `StorageError` for a file whose beginning is damaged.
         """
         path = self.path(location_id)
         try:
-            with _Mapped(path) as view:
-                cut = _cut(view, BEGINNING)
-                line = view[cut.drop : max(cut.drop, view.find(b"\n", cut.drop))]
-                return _decode_stamp(line.removesuffix(b",")).datetime if line else None
+            with path.open("rb") as file:
+                head, line = file.readline(), file.readline()
+            if head == EMPTY:
+                return None
+            if head != HEAD:
+                raise msgspec.DecodeError("does not begin as our files do")
+            return _decode_stamp(line.rstrip(b",\n")).datetime
+        except FileNotFoundError:
+            return None
         except UNREADABLE as error:
             raise _damaged(path) from error
+        except OSError as error:
+            raise storage_error(error, path) from error
 
     def inspect(self, location_id: int, mark: FileMark | None, now: datetime) -> Stored:
         """Return what a location holds, its file read whole unless it is as `mark` remembers it.
@@ -184,11 +187,11 @@ class LocationFiles:
             kept = keep > max(skip, len(HEAD))
             if kept and skip > len(HEAD):
                 file.write(HEAD)
-            for position in range(skip if skip > len(HEAD) else 0, keep if kept else 0, COPY_BYTES):
-                file.write(view[position : min(position + COPY_BYTES, keep)])
+            with memoryview(view) as old, old[skip if skip > len(HEAD) else 0 : keep if kept else 0] as copied:
+                file.write(copied)
             if rows:
                 file.write(BETWEEN if kept else HEAD)
-                file.write(BETWEEN.join(map(_encode, rows)))
+                file.write(_lines(rows))
             file.write(TAIL if kept or rows else EMPTY)
 
     def _loss_note(self, location_id: int) -> Path:
@@ -208,7 +211,7 @@ class LocationFiles:
         if lost:
             self.disclaim(location_id)
         with replacing(path) as file:
-            file.write((HEAD + BETWEEN.join(map(_encode, rows)) + TAIL) if rows else EMPTY)
+            file.write((HEAD + _lines(rows) + TAIL) if rows else EMPTY)
         # After damage nothing says which rows are gone: no watermark stands on this file until it was read anew.
         latest = {} if lost else {row.sensors_id: row.datetime for row in rows}
         return Stored(latest, _mended(path, place, len(rows), lost))
@@ -297,6 +300,11 @@ def _damaged(path: Path) -> StorageError:
     return StorageError(
         f"{path} is damaged", hint="The next run sets it aside, keeps every row it can read and goes on."
     )
+
+
+def _lines(rows: Sequence[Measurement]) -> bytes:
+    """Return rows as they stand between the brackets; in JSON no text holds a line end."""
+    return _encode_lines(rows).removesuffix(b"\n").replace(b"\n", BETWEEN)
 
 
 def _scan(path: Path, location_id: int) -> dict[int, datetime]:
