@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -31,12 +31,14 @@ class Figures(NamedTuple):
 
 
 @contextmanager
-def simulator(start: datetime, *, speed: float = 1) -> Iterator[str]:
-    """Give the base URL of a simulator of its own; `speed` 0: its clock stands still."""
+def simulator(
+    start: datetime, *, speed: float = 1, world: str = "bench", locations: int = LOCATIONS, flags: Sequence[str] = ()
+) -> Iterator[str]:
+    """Give the base URL of a simulator of its own; `speed` 0: its clock stands still. `flags` are more of its flags."""
     command = [
-        *(sys.executable, "-m", "openaq_pipeline", "simulator", "--world", "bench", "--port", "0"),
+        *(sys.executable, "-m", "openaq_pipeline", "simulator", "--world", world, "--port", "0"),
         *("--requests-per-minute", "0", "--start", start.isoformat(), "--speed", str(speed)),
-        *("--bench-locations", str(LOCATIONS), "--bench-sensors", str(SENSORS)),
+        *("--bench-locations", str(locations), "--bench-sensors", str(SENSORS), *flags),
     ]
     with subprocess.Popen(command, cwd=ROOT / "dataset", stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -68,8 +70,13 @@ def configure(
 
 def load(config: Path, *flags: str, python: str = sys.executable) -> Figures:
     """Run the main job as a user would, and return what its own report and the operating system say."""
-    command = [python, str(ROOT / "dataset" / "incremental_loader.py"), "--config", str(config), "--json", *flags]
-    output, cost = run(command, environment={"OPENAQ_API_KEY": "bench", "XDG_STATE_HOME": str(config.parent)})
+    return figures([python, str(ROOT / "dataset" / "incremental_loader.py"), "--json", *flags], config)
+
+
+def figures(command: Sequence[str], config: Path, *, accept: Container[int] = (0,)) -> Figures:
+    """Run a command that prints the report of a run, and return what that and the operating system say."""
+    environment = {"OPENAQ_API_KEY": "bench", "XDG_STATE_HOME": str(config.parent)}
+    output, cost = run([*command, "--config", str(config)], environment=environment, accept=accept)
     report = json.loads(output)
     new = sum(location["new"] for location in report["locations"])
     return Figures(report["requests"], report["total_records_fetched"], new, cost)
