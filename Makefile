@@ -37,7 +37,7 @@ bench-peers: $(VENV)/.dev $(PEERS)/.made  ## Compare with other ways to keep a c
 
 install: $(VENV)/.dev  ## Make .venv with everything a developer needs
 
-clean:  ## Remove .venv, caches and demo-data/
+clean:  ## Remove the environments, caches and demo-data/
 	rm -rf $(VENV) $(PEERS) demo-data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -22,12 +22,13 @@ IDS = range(FIRST_LOCATION, FIRST_LOCATION + LOCATIONS)
 
 
 class Figures(NamedTuple):
-    """What one run did and took: requests sent, rows fetched and new."""
+    """What one run did and took: requests sent, rows fetched and new, and series left for the next run."""
 
     requests: float
     fetched: float
     new: float
     cost: Cost
+    deferred: float = 0
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def set_clock(base_url: str, now: datetime) -> None:
 
 
 def configure(
-    folder: Path, *, base_url: str | None = None, ids: Iterable[int] = IDS, **sections: Mapping[str, object]
+    folder: Path, *, base_url: str | None = None, ids: Iterable[int | str] = IDS, **sections: Mapping[str, object]
 ) -> Path:
     """Write a configuration into a folder and return where; the data go beside it. `sections` are more of its keys."""
     limits: dict[str, object] = {"requests_per_minute": 1_000_000, "requests_per_hour": 1_000_000}
@@ -79,10 +80,10 @@ def figures(command: Sequence[str], config: Path, *, accept: Container[int] = (0
     output, cost = run([*command, "--config", str(config)], environment=environment, accept=accept)
     report = json.loads(output)
     new = sum(location["new"] for location in report["locations"])
-    return Figures(report["requests"], report["total_records_fetched"], new, cost)
+    return Figures(report["requests"], report["total_records_fetched"], new, cost, report.get("deferred", 0))
 
 
 def middle_figures(found: Iterable[Figures]) -> Figures:
     """Return the median of each figure."""
-    counts, fetched, new, costs = zip(*found, strict=True)
-    return Figures(median(counts), median(fetched), median(new), middle(costs))
+    counts, fetched, new, costs, deferred = zip(*found, strict=True)
+    return Figures(median(counts), median(fetched), median(new), middle(costs), median(deferred))

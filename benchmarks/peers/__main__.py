@@ -19,11 +19,18 @@ from typing import NamedTuple
 
 from benchmarks.peers.clients import PYTHON, Client, chosen, since_of
 from benchmarks.peers.worlds import Server, World
+from benchmarks.planet import LOCATIONS as PLANET
+from benchmarks.planet import Planet
+from benchmarks.polls import simulator
 from benchmarks.process import Cost, middle, run
 from openaq_pipeline.incremental.plan import minutes_for
+from openaq_pipeline.simulator.worlds.planet import SENSORS
 
 HOUR = timedelta(hours=1)
 PER_MINUTE, PER_HOUR = 60, 2000
+SELECTIONS = ROOM = False
+"""Whether `planet` can be selected, and a run be given so many requests at most."""
+
 SLOW_SECONDS = 20
 """What takes longer than this is measured once."""
 
@@ -159,6 +166,22 @@ def many(clients: Iterable[Client], folder: Path, *, locations: int) -> Iterator
         yield _row(f"{locations:,} x 4, steady hour", client, found.steady)
 
 
+def planet(clients: Iterable[Client], folder: Path, *, locations: int) -> Iterator[Row]:
+    """Measure an hour of the planet; the others ask once for each sensor there is, so their requests are reckoned."""
+    kind, start = f"planet, {locations:,} x 4, steady hour", datetime.now(UTC).replace(minute=20) - 2 * HOUR
+    with simulator(start, speed=0, world="planet", locations=locations) as base_url:
+        earth = Planet(folder / "planet", base_url, start, locations, by_ids=not SELECTIONS)
+        for client in clients:
+            if client.name != "ours":
+                minutes = minutes_for(locations * SENSORS, per_minute=PER_MINUTE, per_hour=PER_HOUR)
+                yield kind, f"| {kind} | {client.name} | {locations * SENSORS:,} | {minutes / 60:.2f} |{' |' * 5}"
+                continue
+            earth.load()
+            found = earth.poll(most=PER_HOUR * locations // PLANET if ROOM else None)
+            _, missing, twice = earth.compared(earth.now)
+            yield _row(kind, client, [Result(found.requests, found.figures.cost, missing, twice)])
+
+
 def _by_kind(rows: Iterable[Row]) -> dict[str, list[str]]:
     kinds: dict[str, list[str]] = {}
     for kind, line in rows:
@@ -172,7 +195,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="runs of each kind in small worlds (default: 3)")
     parser.add_argument("--quick", action="store_true", help="a trial: one run, less kept, fewer polls and locations")
     parser.add_argument("--clients", nargs="+", default=[], metavar="C", help="only these (default: all)")
-    parser.add_argument("--worlds", nargs="+", choices=["small", "kept", "late", "poison", "many"], help="only these")
+    parser.add_argument(
+        "--worlds", nargs="+", choices=["small", "kept", "late", "poison", "many", "planet"], help="only these"
+    )
     flags = parser.parse_args()
     clients, runs, quick = chosen(flags.clients), 1 if flags.quick else flags.runs, flags.quick
     version = run([str(PYTHON), "-c", "import platform; print(platform.python_version())"])[0].decode().strip()
@@ -190,6 +215,7 @@ def main() -> None:
             "late": lambda: late(clients, folder, polls=6 if quick else 48),
             "poison": lambda: poisoned(clients, folder),
             "many": lambda: many(clients, folder, locations=100 if quick else 1000),
+            "planet": lambda: planet(clients, folder, locations=PLANET // 50 if quick else PLANET),
         }
         for world in flags.worlds or worlds:
             # Client after client is measured, but kind after kind is shown.

@@ -53,7 +53,7 @@ class Ours:
     def poll(self, folder: Path, now: datetime | None) -> Cost:
         """Run `incremental_loader.py`; at another time than the machine's the same by `benchmarks.virtual`."""
         door = [str(ROOT / "dataset" / "incremental_loader.py"), "--json"]
-        command = door if now is None else ["-m", "benchmarks.virtual", "--now", now.isoformat()]
+        command = door if now is None else ["-m", "benchmarks.virtual", now.isoformat(), "run", "--json"]
         return figures([sys.executable, *command], folder / "config.yaml", accept=FELL_SHORT).cost
 
     def keys(self, folder: Path) -> list[str]:

@@ -104,8 +104,7 @@ class BenchWorld(World):
     def _last_number(self, sensor: Sensor, now_us: int) -> int | None:
         """Return the number of the last period whose row has come, None without any."""
         first, last = self._bounds(sensor, self.begins_us - 1, now_us, now_us)
-        habit = self.habit(sensor)
-        while last >= first and not self._has_come(sensor, habit, last, now_us):
+        while last >= first and self.comes_us(sensor, last * sensor.interval_us) > now_us:
             last -= 1
         return last if last >= first else None
 
@@ -122,19 +121,18 @@ class BenchWorld(World):
     def _numbers(self, sensor: Sensor, after_us: int, until_us: int, now_us: int) -> Sequence[int]:
         """Return the numbers of the periods of a window whose rows have come: a range if all have."""
         first, last = self._bounds(sensor, after_us, until_us, now_us)
-        habit = self.habit(sensor)
-        settled = (now_us - habit.lag_us - MOST_LATE_US) // sensor.interval_us
+        habit, step = self.habit(sensor), sensor.interval_us
+        settled = (now_us - habit.lag_us - MOST_LATE_US) // step
         if not habit.late_share or last <= settled:
             return range(first, max(first, last + 1))
         recent = range(max(first, settled + 1), last + 1)
-        return [*range(first, settled + 1), *(n for n in recent if self._has_come(sensor, habit, n, now_us))]
+        return [*range(first, settled + 1), *(n for n in recent if self.comes_us(sensor, n * step) <= now_us)]
 
-    def _has_come(self, sensor: Sensor, habit: Habit, number: int, now_us: int) -> bool:
-        """Return whether a row whose usual lag has passed is there; it is not if it is late and still to come."""
-        if not habit.late_share:
-            return True
-        late_us = lateness_us(sensor.id, number, habit.late_share)
-        return late_us == 0 or number * sensor.interval_us + habit.lag_us + late_us <= now_us
+    def comes_us(self, sensor: Sensor, stamp_us: int) -> int:
+        """Return from when on the row of a stamp shows."""
+        habit = self.habit(sensor)
+        late_us = lateness_us(sensor.id, stamp_us // sensor.interval_us, habit.late_share) if habit.late_share else 0
+        return stamp_us + habit.lag_us + late_us
 
     def _made(self, sensor: Sensor, numbers: Sequence[int]) -> list[Row]:
         step, shift, table = sensor.interval_us, sensor.id * 37, self._table(sensor)

@@ -27,13 +27,13 @@ def quirks(*, seed: int = 1, now: datetime | None = None) -> World:
 
 def bench(
     *, locations: int = 10, sensors: int = 5, days: int = 730, late_share: float = 0.0, now: datetime | None = None
-) -> World:
+) -> _bench.BenchWorld:
     """Return `locations` stations of `sensors` hourly sensors with `days` days of rows before `now`."""
     now_us = to_us(now or datetime.now(UTC))
     return _bench.bench(locations, sensors, begins_us=now_us - days * DAY_US, late_share=late_share)
 
 
-def planet(*, locations: int = 25_000, now: datetime | None = None) -> World:
+def planet(*, locations: int = 25_000, now: datetime | None = None) -> _bench.BenchWorld:
     """Return `locations` stations of four sensors each, many of them dead, silent, quick or late."""
     return _planet.planet(locations, now_us=to_us(now or datetime.now(UTC)))
 
