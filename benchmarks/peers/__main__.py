@@ -61,18 +61,17 @@ def first_and_steady(
     """Measure first loads, and polls some hours later; `more_polls` polls on copies of each first load's folder."""
     found = Figures([], [])
     while len(found.first) < runs and (not found.first or found.first[0].cost.wall_seconds < SLOW_SECONDS):
-        now = datetime.now(UTC)
-        start, place = now - hours * HOUR, folder / "first"
+        start, place = (now := _present()) - hours * HOUR, folder / "first"
         with world.served(start) as server:
-            client.prepare(place, server.base_url, world, since := since_of(now, world))
-            found.first.append(_polled(client, place, server, world.keys(start, since + HOUR, start)))
+            client.prepare(place, server.base_url, world, since := since_of(start, world))
+            found.first.append(_polled(client, place, server, start, world.keys(start, since, start)))
             server.tell(now)
-            wanted = world.keys(start, since + HOUR, now)
+            wanted = world.keys(start, since, now)
             for _ in range(more_polls):
                 if found.steady and found.steady[0].cost.wall_seconds >= SLOW_SECONDS:
                     break
                 shutil.copytree(place, folder / "steady")
-                found.steady.append(_polled(client, folder / "steady", server, wanted))
+                found.steady.append(_polled(client, folder / "steady", server, now, wanted))
                 shutil.rmtree(folder / "steady")
         shutil.rmtree(place)
     return found
@@ -80,8 +79,7 @@ def first_and_steady(
 
 def hourly(client: Client, world: World, folder: Path, *, polls: int) -> Result:
     """Measure a poll each hour of a time of its own, after a first load; costs are sums, memory is the highest."""
-    end = datetime.now(UTC).replace(microsecond=0)
-    start = end - polls * HOUR
+    start = (end := _present()) - polls * HOUR
     costs: list[Cost] = []
     with world.served(start) as server:
         client.prepare(folder, server.base_url, world, since := since_of(start, world))
@@ -92,16 +90,21 @@ def hourly(client: Client, world: World, folder: Path, *, polls: int) -> Result:
             server.tell(now)
             costs.append(client.poll(folder, now))
         requests = server.count()
-    missing, twice = _compared(client.keys(folder), world.keys(start, since + HOUR, end))
+    missing, twice = _compared(client.keys(folder), world.keys(start, since, end))
     walls, cpus, peaks, written = zip(*costs, strict=True)
     shutil.rmtree(folder)
     return Result(requests, Cost(sum(walls), sum(cpus), max(peaks), sum(written)), missing, twice)
 
 
-def _polled(client: Client, folder: Path, server: Server, wanted: set[str]) -> Result:
-    """Let a client poll once in the time of the machine."""
+def _present() -> datetime:
+    """Return twenty past the last full hour but one: no hour begins while something is measured."""
+    return datetime.now(UTC).replace(minute=20, second=0, microsecond=0) - HOUR
+
+
+def _polled(client: Client, folder: Path, server: Server, now: datetime, wanted: set[str]) -> Result:
+    """Let a client poll once."""
     server.count()
-    cost = client.poll(folder, None)
+    cost = client.poll(folder, now)
     return Result(server.count(), cost, *_compared(client.keys(folder), wanted))
 
 
@@ -168,7 +171,7 @@ def many(clients: Iterable[Client], folder: Path, *, locations: int) -> Iterator
 
 def planet(clients: Iterable[Client], folder: Path, *, locations: int) -> Iterator[Row]:
     """Measure an hour of the planet; the others ask once for each sensor there is, so their requests are reckoned."""
-    kind, start = f"planet, {locations:,} x 4, steady hour", datetime.now(UTC).replace(minute=20) - 2 * HOUR
+    kind, start = f"planet, {locations:,} x 4, steady hour", _present() - HOUR
     with simulator(start, speed=0, world="planet", locations=locations) as base_url:
         earth = Planet(folder / "planet", base_url, start, locations, by_ids=not SELECTIONS)
         for client in clients:

@@ -32,15 +32,15 @@ class Client(Protocol):
     def prepare(self, folder: Path, base_url: str, world: World, since: datetime) -> None:
         """Write what it needs to know into its folder, which may have been copied from another one."""
 
-    def poll(self, folder: Path, now: datetime | None) -> Cost:
-        """Let it bring its copy up to now; `now` is given where time is not the machine's."""
+    def poll(self, folder: Path, now: datetime) -> Cost:
+        """Let it bring its copy up to now, which is what the simulator's clock shows."""
 
     def keys(self, folder: Path) -> list[str]:
         """Return the key of each row it has stored, as `sensor stamp`."""
 
 
 class Ours:
-    """The main job, as users run it."""
+    """The main job as users run it, but for the clock, which shows what the simulator's does."""
 
     name = "ours"
 
@@ -50,11 +50,10 @@ class Ours:
         ids = range(FIRST_LOCATION, FIRST_LOCATION + world.locations)
         configure(folder, base_url=base_url, ids=ids, data={"initial_days": world.days})
 
-    def poll(self, folder: Path, now: datetime | None) -> Cost:
-        """Run `incremental_loader.py`; at another time than the machine's the same by `benchmarks.virtual`."""
-        door = [str(ROOT / "dataset" / "incremental_loader.py"), "--json"]
-        command = door if now is None else ["-m", "benchmarks.virtual", now.isoformat(), "run", "--json"]
-        return figures([sys.executable, *command], folder / "config.yaml", accept=FELL_SHORT).cost
+    def poll(self, folder: Path, now: datetime) -> Cost:
+        """Run the command."""
+        command = [sys.executable, "-m", "benchmarks.virtual", now.isoformat(), "run", "--json"]
+        return figures(command, folder / "config.yaml", accept=FELL_SHORT).cost
 
     def keys(self, folder: Path) -> list[str]:
         """Ask the files by SQL, as a user would."""
@@ -85,7 +84,7 @@ class Peer:
         }
         Job(base_url, KEY, since.isoformat(), sensors).save(folder)
 
-    def poll(self, folder: Path, now: datetime | None) -> Cost:
+    def poll(self, folder: Path, now: datetime) -> Cost:
         """Run the script, which needs to know no time."""
         del now
         return run([*self._command, "poll", str(folder)], accept=FELL_SHORT)[1]
