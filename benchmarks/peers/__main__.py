@@ -64,14 +64,14 @@ def first_and_steady(
         start, place = (now := _present()) - hours * HOUR, folder / "first"
         with world.served(start) as server:
             client.prepare(place, server.base_url, world, since := since_of(start, world))
-            found.first.append(_polled(client, place, server, start, world.keys(start, since, start)))
+            found.first.append(polled(client, place, server, start, world.keys(start, since, start)))
             server.tell(now)
             wanted = world.keys(start, since, now)
             for _ in range(more_polls):
                 if found.steady and found.steady[0].cost.wall_seconds >= SLOW_SECONDS:
                     break
                 shutil.copytree(place, folder / "steady")
-                found.steady.append(_polled(client, folder / "steady", server, now, wanted))
+                found.steady.append(polled(client, folder / "steady", server, now, wanted))
                 shutil.rmtree(folder / "steady")
         shutil.rmtree(place)
     return found
@@ -90,7 +90,7 @@ def hourly(client: Client, world: World, folder: Path, *, polls: int) -> Result:
             server.tell(now)
             costs.append(client.poll(folder, now))
         requests = server.count()
-    missing, twice = _compared(client.keys(folder), world.keys(start, since, end))
+    missing, twice = compared(client.keys(folder), world.keys(start, since, end))
     walls, cpus, peaks, written = zip(*costs, strict=True)
     shutil.rmtree(folder)
     return Result(requests, Cost(sum(walls), sum(cpus), max(peaks), sum(written)), missing, twice)
@@ -101,14 +101,14 @@ def _present() -> datetime:
     return datetime.now(UTC).replace(minute=20, second=0, microsecond=0) - HOUR
 
 
-def _polled(client: Client, folder: Path, server: Server, now: datetime, wanted: set[str]) -> Result:
+def polled(client: Client, folder: Path, server: Server, now: datetime, wanted: set[str]) -> Result:
     """Let a client poll once."""
     server.count()
     cost = client.poll(folder, now)
-    return Result(server.count(), cost, *_compared(client.keys(folder), wanted))
+    return Result(server.count(), cost, *compared(client.keys(folder), wanted))
 
 
-def _compared(stored: list[str], wanted: set[str]) -> tuple[int, int]:
+def compared(stored: list[str], wanted: set[str]) -> tuple[int, int]:
     """Return how many wanted rows are not stored, and how many are stored more than once."""
     unique = set(stored)
     return len(wanted - unique), len(stored) - len(unique)

@@ -70,9 +70,9 @@ def _first_column(reader: pa.RecordBatchReader) -> list[str]:
 class Peer:
     """One of the scripts beside this file, run by the interpreter of an environment of its own."""
 
-    def __init__(self, script: str) -> None:
+    def __init__(self, script: str, *, python: Path = PYTHON) -> None:
         self.name = script
-        self._command = [str(PYTHON), "-m", f"benchmarks.peers.{script}"]
+        self._command = [str(python), "-m", f"benchmarks.peers.{script}"]
 
     def prepare(self, folder: Path, base_url: str, world: World, since: datetime) -> None:
         """Write `job.json`, with all sensors: it need not look them up."""
