@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PEERS  := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check format bench install clean
+.PHONY: help run test lint check format bench bench-peers install clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,10 +32,13 @@ bench: $(VENV)/.dev  ## Print the benchmark tables (benchmarks/README.md)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.history
 
+bench-peers: $(VENV)/.dev $(PEERS)/.made  ## Compare with other ways to keep a copy (benchmarks/README.md)
+	$(BIN)/python -m benchmarks.peers
+
 install: $(VENV)/.dev  ## Make .venv with everything a developer needs
 
-clean:  ## Remove .venv, caches and demo-data/
-	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+clean:  ## Remove the environments, caches and demo-data/
+	rm -rf $(VENV) $(PEERS) demo-data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -46,4 +50,9 @@ $(VENV)/.runtime: $(VENV)/bin/python requirements.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(PEERS)/.made: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@

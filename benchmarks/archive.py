@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
+from openaq_pipeline.simulator.clock import from_us, to_us
 from openaq_pipeline.simulator.worlds import named
+from openaq_pipeline.simulator.worlds.base import World
 from openaq_pipeline.simulator.worlds.model import Sensor, Station
 from tests.archive_files import HEADER, archive_path
 
@@ -50,6 +54,27 @@ def write(root: Path, days: Sequence[date], *, locations: int) -> int:
             # Bytes that depend on nothing but the rows: no name and no time of packing.
             place.write_bytes(gzip.compress(HEAD + lines.encode(), mtime=0))
     return len(stations) * len(days) * len(COURSES) * HOURS
+
+
+def write_shown(root: Path, world: World, first: date, last: date, now: datetime) -> int:
+    """Write what a world shows at `now` of some local days, the last one included; return the number of rows."""
+    count = 0
+    for station in world.stations:
+        zone = ZoneInfo(station.timezone)
+        begin, end = (datetime(day.year, day.month, day.day, tzinfo=zone) for day in (first, last + DAY))
+        lines: dict[date, list[str]] = defaultdict(list)
+        for sensor in station.sensors:
+            for row in world.rows(sensor, to_us(begin), to_us(end), to_us(now)):
+                stamp = from_us(row.stamp_us).astimezone(zone)
+                # Midnight ends the day before.
+                day = (stamp - timedelta(microseconds=1)).date()
+                lines[day].append(_line(station, sensor, stamp.isoformat(), row.value or 0.0))
+        for day, found in lines.items():
+            place = root / archive_path(station.id, day)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(gzip.compress(HEAD + "".join(found).encode(), mtime=0))
+            count += len(found)
+    return count
 
 
 def _files(station: Station, days: Sequence[date]) -> Iterator[str]:

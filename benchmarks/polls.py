@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,21 +22,24 @@ IDS = range(FIRST_LOCATION, FIRST_LOCATION + LOCATIONS)
 
 
 class Figures(NamedTuple):
-    """What one run did and took: requests sent, rows fetched and new."""
+    """What one run did and took: requests sent, rows fetched and new, and series left for the next run."""
 
     requests: float
     fetched: float
     new: float
     cost: Cost
+    deferred: float = 0
 
 
 @contextmanager
-def simulator(start: datetime, *, speed: float = 1) -> Iterator[str]:
-    """Give the base URL of a simulator of its own; `speed` 0: its clock stands still."""
+def simulator(
+    start: datetime, *, speed: float = 1, world: str = "bench", locations: int = LOCATIONS, flags: Sequence[str] = ()
+) -> Iterator[str]:
+    """Give the base URL of a simulator of its own; `speed` 0: its clock stands still. `flags` are more of its flags."""
     command = [
-        *(sys.executable, "-m", "openaq_pipeline", "simulator", "--world", "bench", "--port", "0"),
+        *(sys.executable, "-m", "openaq_pipeline", "simulator", "--world", world, "--port", "0"),
         *("--requests-per-minute", "0", "--start", start.isoformat(), "--speed", str(speed)),
-        *("--bench-locations", str(LOCATIONS), "--bench-sensors", str(SENSORS)),
+        *("--bench-locations", str(locations), "--bench-sensors", str(SENSORS), *flags),
     ]
     with subprocess.Popen(command, cwd=ROOT / "dataset", stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -54,7 +57,7 @@ def set_clock(base_url: str, now: datetime) -> None:
 
 
 def configure(
-    folder: Path, *, base_url: str | None = None, ids: Iterable[int] = IDS, **sections: Mapping[str, object]
+    folder: Path, *, base_url: str | None = None, ids: Iterable[int | str] = IDS, **sections: Mapping[str, object]
 ) -> Path:
     """Write a configuration into a folder and return where; the data go beside it. `sections` are more of its keys."""
     limits: dict[str, object] = {"requests_per_minute": 1_000_000, "requests_per_hour": 1_000_000}
@@ -68,14 +71,19 @@ def configure(
 
 def load(config: Path, *flags: str, python: str = sys.executable) -> Figures:
     """Run the main job as a user would, and return what its own report and the operating system say."""
-    command = [python, str(ROOT / "dataset" / "incremental_loader.py"), "--config", str(config), "--json", *flags]
-    output, cost = run(command, environment={"OPENAQ_API_KEY": "bench", "XDG_STATE_HOME": str(config.parent)})
+    return figures([python, str(ROOT / "dataset" / "incremental_loader.py"), "--json", *flags], config)
+
+
+def figures(command: Sequence[str], config: Path, *, accept: Container[int] = (0,)) -> Figures:
+    """Run a command that prints the report of a run, and return what that and the operating system say."""
+    environment = {"OPENAQ_API_KEY": "bench", "XDG_STATE_HOME": str(config.parent)}
+    output, cost = run([*command, "--config", str(config)], environment=environment, accept=accept)
     report = json.loads(output)
     new = sum(location["new"] for location in report["locations"])
-    return Figures(report["requests"], report["total_records_fetched"], new, cost)
+    return Figures(report["requests"], report["total_records_fetched"], new, cost, report.get("deferred", 0))
 
 
 def middle_figures(found: Iterable[Figures]) -> Figures:
     """Return the median of each figure."""
-    counts, fetched, new, costs = zip(*found, strict=True)
-    return Figures(median(counts), median(fetched), median(new), middle(costs))
+    counts, fetched, new, costs, deferred = zip(*found, strict=True)
+    return Figures(median(counts), median(fetched), median(new), middle(costs), median(deferred))

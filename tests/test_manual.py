@@ -419,7 +419,7 @@ def test_troubleshooting_names_sentences_that_the_program_says() -> None:
 
 
 def test_every_target_of_the_makefile_stands_there() -> None:
-    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {name.removeprefix("make ") for name in names(rows(section("Development"), "target"))} == set(targets) - {
         "help"
     }

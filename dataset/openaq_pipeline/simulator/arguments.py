@@ -6,13 +6,20 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
-WORLDS = ("demo", "quirks", "bench", "replay")
+WORLDS = ("demo", "quirks", "bench", "planet", "replay")
 
 
 def _count(text: str) -> int:
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"must not be below 0: {text}")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1: {text}")
     return number
 
 
@@ -30,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=WORLDS,
         default="demo",
         help="demo: ten stations in Kathmandu; quirks: a small station for each oddity of the real API, failures "
-        "included; bench: many plain hourly sensors; replay: recorded pages of --folder (default: demo)",
+        "included; bench: many plain hourly sensors; planet: a mix much like OpenAQ's own; replay: recorded pages of "
+        "--folder (default: demo)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8900, help="port to listen on, 0 for a free one (default: 8900)")
@@ -57,8 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speed", type=float, default=1.0, help="seconds per real second, 0 to stand still (default: 1)"
     )
-    parser.add_argument("--bench-locations", type=_count, default=10, metavar="N", help="locations of the bench world")
-    parser.add_argument("--bench-sensors", type=_count, default=5, metavar="N", help="sensors of each of them")
+    parser.add_argument(
+        "--bench-locations", type=_count, default=10, metavar="N", help="locations of the bench and planet worlds"
+    )
+    parser.add_argument("--bench-sensors", type=_count, default=5, metavar="N", help="sensors of each, in bench")
+    parser.add_argument("--bench-days", type=_count, default=730, metavar="N", help="days of rows it begins with")
+    parser.add_argument(
+        "--bench-late", type=_share, default=0.0, metavar="SHARE", help="so many of its rows come hours to days late"
+    )
     parser.add_argument("--folder", type=Path, metavar="DIR", help="recorded pages, for the replay world")
 
 

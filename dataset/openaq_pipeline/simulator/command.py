@@ -45,7 +45,15 @@ def run(namespace: argparse.Namespace) -> int:
 
 def _world(namespace: argparse.Namespace, clock: Clock) -> World:
     if namespace.world == "bench":
-        return named.bench(locations=namespace.bench_locations, sensors=namespace.bench_sensors, now=clock.now())
+        return named.bench(
+            locations=namespace.bench_locations,
+            sensors=namespace.bench_sensors,
+            days=namespace.bench_days,
+            late_share=namespace.bench_late,
+            now=clock.now(),
+        )
+    if namespace.world == "planet":
+        return named.planet(locations=namespace.bench_locations, now=clock.now())
     if namespace.world == "replay":
         if namespace.folder is None:
             raise ConfigError("The replay world needs recorded pages.", hint="Name their folder with --folder.")

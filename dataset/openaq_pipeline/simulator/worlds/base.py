@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator
+from functools import cached_property
 from itertools import islice
 
 from openaq_pipeline.simulator.worlds.additions import Additions
@@ -94,6 +95,19 @@ class World(ABC):
         place = self.additions.coordinates(sensor.id, row.stamp_us)
         latitude, longitude = metres(*place) if place else (station.latitude, station.longitude)
         return Latest(row.stamp_us, row.value, latitude, longitude)
+
+    def latest_us(self, sensor: Sensor, now_us: int) -> int | None:
+        """Return the stamp of what `latest` returns, which is all a list needs of the sensors on its other pages."""
+        latest = self.latest(sensor, now_us)
+        return latest.stamp_us if latest else None
+
+    @cached_property
+    def sensors_by_parameter(self) -> dict[int, list[tuple[Station, Sensor]]]:
+        """Return the sensors of each parameter's id, in the order of the stations."""
+        found: dict[int, list[tuple[Station, Sensor]]] = {}
+        for station, sensor in self.sensors_by_id.values():
+            found.setdefault(sensor.parameter.id, []).append((station, sensor))
+        return found
 
     def profile(self, sensor: Sensor, now_us: int) -> Profile | None:
         """Return first and last stamp, and count, extremes and mean, None for a sensor without rows.

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from openaq_pipeline.simulator.clock import to_us
+from openaq_pipeline.simulator.worlds import bench as _bench
 from openaq_pipeline.simulator.worlds import demo as _demo
+from openaq_pipeline.simulator.worlds import planet as _planet
 from openaq_pipeline.simulator.worlds import quirks as _quirks
 from openaq_pipeline.simulator.worlds import replay as _replay
 from openaq_pipeline.simulator.worlds.base import World
-from openaq_pipeline.simulator.worlds.bench import BenchWorld
 from openaq_pipeline.simulator.worlds.model import DAY_US
 
 
@@ -24,10 +25,17 @@ def quirks(*, seed: int = 1, now: datetime | None = None) -> World:
     return _quirks.quirks(seed=seed, now_us=to_us(now or datetime.now(UTC)))
 
 
-def bench(*, locations: int = 10, sensors: int = 5, days: int = 730, now: datetime | None = None) -> World:
+def bench(
+    *, locations: int = 10, sensors: int = 5, days: int = 730, late_share: float = 0.0, now: datetime | None = None
+) -> _bench.BenchWorld:
     """Return `locations` stations of `sensors` hourly sensors with `days` days of rows before `now`."""
     now_us = to_us(now or datetime.now(UTC))
-    return BenchWorld(locations, sensors, begins_us=now_us - days * DAY_US)
+    return _bench.bench(locations, sensors, begins_us=now_us - days * DAY_US, late_share=late_share)
+
+
+def planet(*, locations: int = 25_000, now: datetime | None = None) -> _bench.BenchWorld:
+    """Return `locations` stations of four sensors each, many of them dead, silent, quick or late."""
+    return _planet.planet(locations, now_us=to_us(now or datetime.now(UTC)))
 
 
 def replay(folder: Path) -> World:
