@@ -85,6 +85,7 @@ def test_appending_changes_no_byte_in_front(disk: Folder) -> None:
 
 
 def test_what_is_in_front_of_the_cut_is_copied_and_never_decoded(disk: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locations, "ROWS_AT_ONCE", 7)  # the rows are written in pieces
     rows = grid(300)
     disk.store.replace_tail(ID, ALL, rows)
     decoded: list[bytes] = []

@@ -23,6 +23,7 @@ from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored
 from openaq_pipeline.ports import HistoryStore
 from openaq_pipeline.storage import salvage, sealed
 
+ROWS_AT_ONCE = 1000
 HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
 LOSS_NOTE = b"No watermark stands on the rows of this location; this note goes when a run has remembered one.\n"
 
@@ -191,7 +192,7 @@ class LocationFiles:
                 file.write(copied)
             if rows:
                 file.write(BETWEEN if kept else HEAD)
-                file.write(_lines(rows))
+                file.writelines(_lines(rows))
             file.write(TAIL if kept or rows else EMPTY)
 
     def _loss_note(self, location_id: int) -> Path:
@@ -211,7 +212,7 @@ class LocationFiles:
         if lost:
             self.disclaim(location_id)
         with replacing(path) as file:
-            file.write((HEAD + _lines(rows) + TAIL) if rows else EMPTY)
+            file.writelines((HEAD, *_lines(rows), TAIL) if rows else (EMPTY,))
         # After damage nothing says which rows are gone: no watermark stands on this file until it was read anew.
         latest = {} if lost else {row.sensors_id: row.datetime for row in rows}
         return Stored(latest, _mended(path, place, len(rows), lost))
@@ -302,9 +303,11 @@ def _damaged(path: Path) -> StorageError:
     )
 
 
-def _lines(rows: Sequence[Measurement]) -> bytes:
-    """Return rows as they stand between the brackets; in JSON no text holds a line end."""
-    return _encode_lines(rows).removesuffix(b"\n").replace(b"\n", BETWEEN)
+def _lines(rows: Sequence[Measurement]) -> Iterator[bytes]:
+    """Yield rows as they stand between the brackets, many at a time; in JSON no text holds a line end."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = _encode_lines(rows[start : start + ROWS_AT_ONCE]).removesuffix(b"\n").replace(b"\n", BETWEEN)
+        yield BETWEEN + some if start else some
 
 
 def _scan(path: Path, location_id: int) -> dict[int, datetime]:
