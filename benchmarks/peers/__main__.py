@@ -28,9 +28,6 @@ from openaq_pipeline.simulator.worlds.planet import SENSORS
 
 HOUR = timedelta(hours=1)
 PER_MINUTE, PER_HOUR = 60, 2000
-SELECTIONS = ROOM = False
-"""Whether `planet` can be selected, and a run be given so many requests at most."""
-
 SLOW_SECONDS = 20
 """What takes longer than this is measured once."""
 
@@ -173,14 +170,14 @@ def planet(clients: Iterable[Client], folder: Path, *, locations: int) -> Iterat
     """Measure an hour of the planet; the others ask once for each sensor there is, so their requests are reckoned."""
     kind, start = f"planet, {locations:,} x 4, steady hour", _present() - HOUR
     with simulator(start, speed=0, world="planet", locations=locations) as base_url:
-        earth = Planet(folder / "planet", base_url, start, locations, by_ids=not SELECTIONS)
+        earth = Planet(folder / "planet", base_url, start, locations, by_ids=False)
         for client in clients:
             if client.name != "ours":
                 minutes = minutes_for(locations * SENSORS, per_minute=PER_MINUTE, per_hour=PER_HOUR)
                 yield kind, f"| {kind} | {client.name} | {locations * SENSORS:,} | {minutes / 60:.2f} |{' |' * 5}"
                 continue
             earth.load()
-            found = earth.poll(most=PER_HOUR * locations // PLANET if ROOM else None)
+            found = earth.poll(most=PER_HOUR * locations // PLANET)
             _, missing, twice = earth.compared(earth.now)
             yield _row(kind, client, [Result(found.requests, found.figures.cost, missing, twice)])
 
