@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from openaq_pipeline import run
 from openaq_pipeline.model import RunReport
 from openaq_pipeline.order import Order
-from openaq_pipeline.settings import ApiSettings, DataSettings, Settings
+from openaq_pipeline.settings import ApiSettings, DataSettings, Settings, ValidationSettings
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.clock import to_us
 from openaq_pipeline.simulator.control import NewRow
@@ -107,6 +107,14 @@ def test_an_hour_later_the_lists_bring_the_rows_and_no_series_is_asked_for(follo
         assert row["datetime_local"] == "2026-11-20T18:45:00+05:45"
 
 
+def test_where_flags_are_required_the_series_is_asked_for_and_no_row_is_rejected(follower: Follower) -> None:
+    validation = ValidationSettings(required_fields=("datetime", "has_flags"))
+    follower.settings = follower.settings.model_copy(update={"validation": validation})
+    report = follower.poll(HOUR)
+    assert (report.counts.new, report.counts.rejected) == (LOCATIONS * SENSORS, 0)
+    assert follower.asked() == {"list": LOCATIONS, "series": LOCATIONS * SENSORS}
+
+
 def test_the_next_read_of_the_series_confirms_what_a_list_has_told(follower: Follower) -> None:
     follower.poll(HOUR)
     report = follower.poll(2 * HOUR)
@@ -122,7 +130,9 @@ def test_a_day_of_polls_ends_with_every_row_once(follower: Follower) -> None:
     for location in range(LOCATIONS):
         keys = Counter((row["sensors_id"], row["datetime"]) for row in follower.rows(location))
         assert max(keys.values()) == 1
-        assert Counter(key for key, _ in keys) == {follower.sensor(location, n): FIRST_HOURS + 26 for n in range(SENSORS)}
+        assert Counter(key for key, _ in keys) == {
+            follower.sensor(location, n): FIRST_HOURS + 26 for n in range(SENSORS)
+        }
 
 
 def test_once_a_day_every_series_is_read_again(follower: Follower) -> None:

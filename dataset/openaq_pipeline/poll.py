@@ -79,6 +79,8 @@ class Poll:
 
     def __init__(self, parts: Parts, order: Order, settings: Settings, room: int | None) -> None:
         self._parts, self._order, self._api, self._room = parts, order, settings.api, room
+        # Who wants to know of flags can't do with a row that says nothing of them.
+        self._flags_needed = "has_flags" in settings.validation.required_fields
         known = {key: parts.metadata.get(key) for key in settings.locations}
         self._unknown = [key for key, found in known.items() if found is None]
         self._sights = [self._sight(found) for found in known.values() if found is not None]
@@ -149,10 +151,11 @@ class Poll:
         def told(sight: Sight, sensor: Sensor) -> Verdict | None:
             standing = sight.standings[sensor.id]
             listed = sensor.parameters_id in heard.parameters or sight.location.id in heard.locations
-            if listed and standing in OPEN | {Standing.FIRST}:
-                known = sight.known(sensor.id)
-                return planner.verdict(known, standing, heard.rows.get(sensor.id), self._order.now)
-            return Verdict.MORE if standing in OPEN else None
+            if not listed or standing not in OPEN | {Standing.FIRST}:
+                return Verdict.MORE if standing in OPEN else None
+            known, row = sight.known(sensor.id), heard.rows.get(sensor.id)
+            said = planner.verdict(known, standing, row, self._order.now)
+            return Verdict.MORE if said is Verdict.NEXT and self._flags_needed else said
 
         choice = self._choose(told, heard.requests)
         visits, quiet = self._visits(choice, heard, told)
