@@ -14,7 +14,7 @@ import pytest
 
 from openaq_pipeline import load
 from openaq_pipeline.errors import ConfigError, StorageError
-from openaq_pipeline.model import LocationState, Measurement, RunReport, SensorState
+from openaq_pipeline.model import Echo, LocationState, Measurement, Rhythm, RunReport, SensorState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import RunMetrics, metrics_of
 from openaq_pipeline.reading.query import connected, look, run
@@ -104,12 +104,15 @@ def test_locations_have_all_that_is_known_and_their_licences_as_a_list(folder: P
 def test_sensors_come_with_what_is_remembered_of_them(folder: Path) -> None:
     describe(folder, location(5))
     state = StateFile(folder)
-    parked = SensorState(watermark=at("2025-01-01"), failures=3, parked_until=at("2025-01-02"), last_error="a 500")
+    known: dict[str, Any] = {"echoes": (Echo("1f", 3),), "rhythm": Rhythm(3600, at("2025-01-01"))}
+    parked = SensorState(at("2025-01-01"), failures=3, parked_until=at("2025-01-02"), last_error="a 500", **known)
     state.put(5, LocationState(sensors={51: parked}))
     state.save()
     first, second = ask(folder, "FROM sensors ORDER BY sensors_id")
     assert (first["location_id"], first["sensors_id"], first["parameters_id"], first["parameter"]) == (5, 51, 2, "pm25")
     assert (first["watermark"], first["failures"], first["parked_until"]) == (at("2025-01-01"), 3, at("2025-01-02"))
+    assert json.loads(first["rhythm"])[0] == 3600
+    assert [json.loads(echo) for echo in first["echoes"]] == [["1f", 3]]
     assert (second["sensors_id"], second["failures"], second["watermark"]) == (52, None, None)
 
 

@@ -151,7 +151,7 @@ def _sql(kind: Any) -> str:
     if isinstance(kind, msgspec.inspect.UnionType):
         return next(_sql(each) for each in kind.types if not isinstance(each, msgspec.inspect.NoneType))
     if isinstance(kind, msgspec.inspect.StructType):
-        return _struct(kind.cls)
+        return "JSON" if kind.array_like else _struct(kind.cls)
     if isinstance(kind, msgspec.inspect.VarTupleType):
         return f"{_sql(kind.item_type)}[]"
     if isinstance(kind, msgspec.inspect.DictType):
