@@ -13,24 +13,37 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from openaq_pipeline.ingest import ingest
-from openaq_pipeline.model import FileMark, Key, Location, LocationState, Measurement, Page, Sensor, Window
+from openaq_pipeline.model import (
+    FileMark,
+    Key,
+    Latest,
+    LatestPage,
+    Location,
+    LocationState,
+    Measurement,
+    Page,
+    Sensor,
+    Window,
+)
 from openaq_pipeline.monitoring.tally import Tally
-from openaq_pipeline.order import Order, Parts
+from openaq_pipeline.order import Order, Parts, Visit
+from openaq_pipeline.poll import Poll
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
-from openaq_pipeline.settings import DataSettings, SeriesTests, ValidationSettings
+from openaq_pipeline.settings import ApiSettings, DataSettings, SeriesTests, Settings, ValidationSettings
 from tests.measurements import described
 from tests.memory import MemoryMetadata, MemoryRejects, MemoryRows, MemoryState
 
 BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-LOCATIONS, SENSORS = 6, 4
-WARM_UP, MEASURED = 14 * DAY, 30 * DAY
+LOCATIONS, SENSORS = 2, 12
+WARM_UP, MEASURED = 8 * DAY, 30 * DAY
 """First loads and learning, and then what counts."""
 
 POLL_MINUTE = 45
@@ -40,6 +53,8 @@ ON_TIME_MINUTES = (5.0, 40.0)
 FIXED_HOURS = (6, 12, 24, 48, 72)
 SWEEP_HOURS = 72
 USUAL_HOURS = 24
+TIGHT_ROOM = 4
+"""Requests a poll where they are short: a list for each location, and of each sensor's series two a day."""
 
 NO_TESTS = ValidationSettings(series_tests=SeriesTests(flat_line_hours={}, spike={}, rate_of_change={}))
 """Values are made up here and of no interest."""
@@ -63,10 +78,22 @@ class Row(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """How far back each poll looks, in hours (None: as learnt), and whether it looks wider once a day."""
+    """How far back each poll looks, in hours (None: as learnt), and whether it looks wider once a day.
+
+    `plans` False: it asks for every sensor, be there a hole or not. `room` is how many requests a poll has
+    once learning is over; None: any.
+    """
 
     look_back_hours: int | None
     sweeps: bool
+    plans: bool = True
+    room: int | None = None
+
+    def __str__(self) -> str:
+        look_back = "learnt" if self.look_back_hours is None else f"{self.look_back_hours} h"
+        if self.room is not None:
+            return f"{look_back}, {self.room} requests a poll"
+        return look_back if self.plans else f"{look_back}, all asked"
 
     @property
     def data(self) -> DataSettings:
@@ -77,11 +104,20 @@ class Setting(NamedTuple):
         )
 
 
+SETTINGS = (
+    *(Setting(hours, sweeps=True) for hours in FIXED_HOURS),
+    Setting(None, sweeps=True),
+    Setting(None, sweeps=True, room=TIGHT_ROOM),
+    Setting(USUAL_HOURS, sweeps=True, plans=False),
+)
+
+
 class Found(NamedTuple):
-    """Late rows, how many were found and how many within 24 h; requests and rows sent, each for a sensor and day."""
+    """Late rows, how many were found, how many within 3 and 24 hours; requests and rows sent, by sensor and day."""
 
     late: int
-    soon: int
+    in_3_hours: int
+    in_a_day: int
     ever: int
     requests: float
     sent: float
@@ -98,6 +134,9 @@ class OpenAQ:
             location_id: tuple(Sensor(10 * location_id + number, 2, "pm25", "µg/m³") for number in range(SENSORS))
             for location_id in range(1, LOCATIONS + 1)
         }
+        self.settings = Settings(
+            data_dir=Path(), locations=list(self.locations), api=ApiSettings(max_workers=1), validation=NO_TESTS
+        )
         hours = (WARM_UP + MEASURED) // HOUR
         self.series = {
             sensor.id: [_row(BEGINNING + (number + 1) * HOUR, delays, chance) for number in range(hours)]
@@ -119,6 +158,26 @@ class OpenAQ:
         self.requests += 1
         self.sent += len(rows)
         return Page(rows, [])
+
+    def location_latest(self, location_id: int) -> LatestPage:
+        """Return the last row of each sensor of a location that can be seen by now."""
+        self.requests += 1
+        found = [(sensor.id, self._last(sensor.id)) for sensor in self.locations[location_id]]
+        rows = [
+            Latest(location_id, sensors_id, row.stamp, "", float(row.stamp.hour))
+            for sensors_id, row in found
+            if row is not None
+        ]
+        return LatestPage(rows, len(rows))
+
+    def parameter_latest(self, parameters_id: int, since: datetime, page: int) -> LatestPage:
+        """Return the last row of each sensor there is."""
+        raise NotImplementedError  # it pays for selections far larger than this one
+
+    def _last(self, sensors_id: int) -> Row | None:
+        end = bisect_right(self._stamps[sensors_id], self.now)
+        rows = (self.series[sensors_id][place] for place in range(end - 1, -1, -1))
+        return next((row for row in rows if row.visible <= self.now), None)
 
     def _measurement(self, location_id: int, sensors_id: int, row: Row) -> Measurement:
         value = float(row.stamp.hour)
@@ -175,30 +234,38 @@ def simulate(delays: Delays, setting: Setting) -> Found:
         tally=Tally(),
     )
     asked = sent = 0
-    begins = timedelta(0) if setting.look_back_hours is None else WARM_UP - 4 * DAY
+    begins = timedelta(0) if setting.look_back_hours is None else WARM_UP - 2 * DAY
     for number in range(begins // HOUR + 1, (WARM_UP + MEASURED) // HOUR):
         openaq.now = BEGINNING + number * HOUR + timedelta(minutes=POLL_MINUTE)
         if openaq.now - BEGINNING < WARM_UP:
             asked, sent = openaq.requests, openaq.sent
-        poll(parts, openaq)
+        poll_once(parts, openaq, setting)
     seen = {row.key: row.first_seen for location_id in openaq.locations for row in rows.rows[location_id]}
-    waits = [seen[key] - row.visible if key in seen else None for key, row in _late_rows(openaq)]
+    late = list(_late_rows(openaq))
+    waits = [seen[key] - row.visible for key, row in late if key in seen]
     sensor_days = LOCATIONS * SENSORS * (MEASURED / DAY)
     return Found(
-        late=len(waits),
-        soon=sum(wait is not None and wait <= DAY for wait in waits),
-        ever=sum(wait is not None for wait in waits),
+        late=len(late),
+        in_3_hours=sum(wait <= 3 * HOUR for wait in waits),
+        in_a_day=sum(wait <= DAY for wait in waits),
+        ever=len(waits),
         requests=(openaq.requests - asked) / sensor_days,
         sent=(openaq.sent - sent) / sensor_days,
     )
 
 
-def poll(parts: Parts, openaq: OpenAQ) -> None:
+def poll_once(parts: Parts, openaq: OpenAQ, setting: Setting) -> None:
     """Run one poll of all locations."""
-    for location_id in openaq.locations:
-        report = ingest(parts, location_id, Order(openaq.now)).report
+    order = Order(openaq.now)
+    room = setting.room if openaq.now > BEGINNING + WARM_UP else None
+    visits = [Visit(location_id) for location_id in openaq.locations]
+    if setting.plans:
+        poll = Poll(parts, order, openaq.settings, room)
+        visits = poll.round(poll.listen(openaq)).visits
+    for visit in visits:
+        report = ingest(parts, visit.location_id, order, visit).report
         if report.error:
-            raise SystemExit(f"location {location_id}: {report.error}")
+            raise SystemExit(f"location {visit.location_id}: {report.error}")
 
 
 def _late_rows(openaq: OpenAQ) -> Iterator[tuple[Key, Row]]:
@@ -225,18 +292,22 @@ def main() -> None:
     began = time.process_time()
     days = f"{MEASURED.days} days after {WARM_UP.days} of learning"
     print(f"{LOCATIONS} locations x {SENSORS} hourly sensors, {days}, {datetime.now(UTC):%Y-%m-%d}\n")
-    print("| rows come | look-back | late rows " + "| in 24 h | ever | requests | rows " * 2 + "|")
-    print("| --- | --- | " + " | ".join(["---:"] * 9) + " |")
+    print("| rows come | look-back " + "| in 3 h | in 24 h | ever | requests | rows " * 2 + "|")
+    print("| --- | --- | " + " | ".join(["---:"] * 10) + " |")
     for name, delays in DELAYS.items():
-        for hours in (*FIXED_HOURS, None):
-            look_back = "learnt" if hours is None else f"{hours} h"
-            swept, plain = (simulate(delays, Setting(hours, sweeps)) for sweeps in (True, False))
-            print(f"| {name} | {look_back} | {swept.late:,} | {_cells(swept)} | {_cells(plain)} |", flush=True)
+        for setting in SETTINGS:
+            swept = simulate(delays, setting)
+            aside = not swept.late or not setting.plans or setting.room is not None
+            # A sweep that reaches no further than the look-back makes no difference.
+            same = setting.look_back_hours == SWEEP_HOURS
+            plain = None if aside else swept if same else simulate(delays, setting._replace(sweeps=False))
+            title = f"{name} ({swept.late:,} late)" if swept.late else name
+            print(f"| {title} | {setting} | {_cells(swept)} | {_cells(plain) if plain else ' | ' * 4} |", flush=True)
     print(f"\n{time.process_time() - began:.0f} CPU seconds.")
 
 
 def _cells(found: Found) -> str:
-    shares = (f"{part / found.late:.1%}" if found.late else "" for part in (found.soon, found.ever))
+    shares = (f"{part / found.late:.1%}" if found.late else "" for part in found[1:4])
     return " | ".join((*shares, f"{found.requests:.1f}", f"{found.sent:,.0f}"))
 
 
