@@ -256,6 +256,13 @@ def test_what_costs_more_than_the_whole_room_is_taken_alone_and_not_put_off_for_
     assert planner.choose([large], 0).taken == []
 
 
+def test_where_there_is_always_news_the_others_still_have_their_part() -> None:
+    wanted = [*asks(*[Urgency.NEWS] * 40), *asks(*[Urgency.FIRST_LOAD] * 40, location_id=2)]
+    taken = planner.choose(wanted, 16).taken
+    assert Counter(ask.urgency for ask in taken) == {Urgency.NEWS: 14, Urgency.FIRST_LOAD: 2}
+    assert len(planner.choose(asks(*[Urgency.NEWS] * 40, *[Urgency.SPARE] * 9), 16).taken) == 16
+
+
 @given(
     st.lists(
         st.builds(
@@ -268,13 +275,18 @@ def test_what_costs_more_than_the_whole_room_is_taken_alone_and_not_put_off_for_
         ),
         unique_by=lambda ask: (ask.location_id, ask.sensors_id),
     ),
-    st.integers(0, 30),
+    st.integers(0, 40),
 )
-def test_nothing_that_waits_is_more_urgent_than_what_is_taken_and_the_room_is_kept(
-    wanted: list[Ask], room: int
-) -> None:
+def test_every_ask_is_taken_or_waits_by_its_turn_and_the_room_is_kept(wanted: list[Ask], room: int) -> None:
     choice = planner.choose(wanted, room)
     assert sorted(map(repr, (*choice.taken, *choice.deferred))) == sorted(map(repr, wanted))
-    if choice.taken and choice.deferred:
-        assert max(ask.urgency for ask in choice.taken) <= min(ask.urgency for ask in choice.deferred)
-    assert len(choice.taken) <= 1 or sum(ask.requests for ask in choice.taken) <= room
+    for urgent in (True, False):
+        taken, waits = (
+            [ask.urgency for ask in part if (ask.urgency <= Urgency.LOOK_BACK) is urgent]
+            for part in (choice.taken, choice.deferred)
+        )
+        assert not taken or not waits or max(taken) <= min(waits)
+    if all(ask.requests == 1 for ask in wanted):
+        assert len(choice.taken) == min(room, len(wanted))
+    largest = max((ask.requests for ask in wanted), default=0)
+    assert sum(ask.requests for ask in choice.taken) <= room + largest

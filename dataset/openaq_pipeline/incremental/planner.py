@@ -42,6 +42,10 @@ WORLD_SENSORS = 100_000
 LIST_ROWS = 1000
 """Rows of a page of latest rows, OpenAQ's largest (section 1)."""
 
+PATIENT_SHARE = 8
+"""An eighth of a short room is for what is not urgent: with less a first load of the planet takes weeks, with more what
+is new waits for what is old."""
+
 FIRST_SHARE = 20
 """Lists come before a first load where they cost a twentieth of it at most: they tell which sensors are dead."""
 
@@ -263,20 +267,37 @@ def _has_grown(hole: datetime, read_at: datetime | None, now: datetime) -> bool:
 def choose(asks: Iterable[Ask], room: int | None) -> Choice:
     """Return the most urgent asks that fit into so many requests, and the others; None: all fit.
 
-    Of one urgency each location has its first turn before any has its second, and the oldest comes first.
+    Of one urgency each location has its first turn before any has its second, and the oldest comes first. A part of the
+    room is for first loads and the routine, so that a selection too large for its key starves none of its sensors.
     """
+    ranked = _ranked(asks)
+    if room is None:
+        return Choice(ranked, [])
+    urgent = [ask for ask in ranked if ask.urgency <= Urgency.LOOK_BACK]
+    patient = ranked[len(urgent) :]
+    waiting = sum(ask.requests for ask in patient if ask.urgency is not Urgency.SPARE)
+    first = _fitting(urgent, room - min(room // PATIENT_SHARE, waiting))
+    second = _fitting(patient, room - sum(ask.requests for ask in first.taken))
+    return Choice(first.taken + second.taken, first.deferred + second.deferred)
+
+
+def _ranked(asks: Iterable[Ask]) -> list[Ask]:
+    """Return the asks in the order of their turns."""
     turns: Counter[tuple[int, Urgency]] = Counter()
-    ranked: list[tuple[Urgency, int, datetime, int, Ask]] = []
+    ranked: list[tuple[Urgency, int, datetime, int, int, Ask]] = []
     for ask in sorted(asks, key=lambda ask: (ask.since, ask.sensors_id)):
         turn = turns[ask.location_id, ask.urgency]
         turns[ask.location_id, ask.urgency] += 1
-        ranked.append((ask.urgency, turn, ask.since, ask.sensors_id, ask))
-    ranked.sort(key=lambda entry: entry[:4])
-    choice = Choice([], [])
-    left = math.inf if room is None else room
-    for *_, ask in ranked:
-        # Once one does not fit, none behind it is let past: it would wait for ever. The first always goes.
-        fits = not choice.deferred and left > 0 and (ask.requests <= left or not choice.taken)
-        (choice.taken if fits else choice.deferred).append(ask)
-        left -= ask.requests * fits
-    return choice
+        ranked.append((ask.urgency, turn, ask.since, ask.location_id, ask.sensors_id, ask))
+    ranked.sort(key=lambda entry: entry[:-1])
+    return [entry[-1] for entry in ranked]
+
+
+def _fitting(ranked: list[Ask], room: int) -> Choice:
+    """Return what fits in the order given: once one does not fit, none is let past it. The first one always goes."""
+    used = 0
+    for place, ask in enumerate(ranked):
+        if used >= room or (place and used + ask.requests > room):
+            return Choice(ranked[:place], ranked[place:])
+        used += ask.requests
+    return Choice(ranked, [])
