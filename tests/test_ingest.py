@@ -1,19 +1,24 @@
-"""One location whose sensors fail in ways that usually pass."""
+"""One location: sensors that fail in ways that usually pass, and a first load that reaches into the history."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
 
 from openaq_pipeline.errors import RetriableError
 from openaq_pipeline.ingest import STUBBORN_AFTER, ingest
-from openaq_pipeline.model import Page, Window
+from openaq_pipeline.model import Key, Measurement, Page, Window
 from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.order import Order, Parts
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings, ValidationSettings
 from tests.memory import MemoryMetadata, MemoryRejects, MemoryRows, MemoryState
-from tests.test_ingest_machine import BEGINNING, HERE, SENSORS, Source
+from tests.test_ingest_machine import BEGINNING, HERE, SENSORS, Crash, Source
 
 
 class Ailing(Source):
@@ -31,19 +36,23 @@ class Ailing(Source):
         return super().measurements(location_id, sensors_id, window, attempts=attempts)
 
 
-def outcomes(source: Ailing, runs: int) -> list[list[str]]:
+def parts_for(source: Source, rows: MemoryRows | None = None, data: DataSettings | None = None) -> Parts:
     validation = ValidationSettings()
-    parts = Parts(
+    return Parts(
         source=source,
-        rows=MemoryRows(),
+        rows=rows or MemoryRows(),
         rejects=MemoryRejects(),
         state=MemoryState(),
         metadata=MemoryMetadata(),
         judge=Judge(validation),
         required=Required(validation.required_fields),
-        data=DataSettings(),
+        data=data or DataSettings(),
         tally=Tally(),
     )
+
+
+def outcomes(source: Ailing, runs: int) -> list[list[str]]:
+    parts = parts_for(source)
     moments: list[datetime] = [BEGINNING + timedelta(minutes=10 * number) for number in range(runs)]
     reports = [ingest(parts, HERE, Order(now)).report for now in moments]
     return [[sensor.outcome for sensor in report.sensors] for report in reports]
@@ -59,3 +68,77 @@ def test_a_sensor_that_fails_again_and_again_while_its_neighbours_answer_is_park
 def test_when_openaq_answers_for_none_nobody_is_parked() -> None:
     source = Ailing(*(sensor.id for sensor in SENSORS))
     assert outcomes(source, STUBBORN_AFTER + 2) == [["failed"] * 3] * (STUBBORN_AFTER + 2)
+
+
+# A first load that reaches into the history ----------------------------------------------------------------------
+
+LIVE = datetime(2026, 2, 1, tzinfo=UTC)
+"""Where the live window of 28 days begins."""
+
+MONTHS = DataSettings(initial_days=90, live_days=28)
+
+
+class Stores(MemoryRows):
+    """Stores that note every row that comes to stand in the location's file, and stop where they are told."""
+
+    def __init__(self) -> None:
+        super().__init__(self._tick, self._tick)
+        self.countdown: int | None = None
+        self.written: set[Key] = set()
+
+    def put_back(self, location_id: int, rows: Sequence[Measurement]) -> None:
+        self.written |= {row.key for row in rows}
+        super().put_back(location_id, rows)
+
+    def _tick(self, _operation: str) -> None:
+        if self.countdown is not None:
+            self.countdown -= 1
+            if self.countdown < 0:
+                raise Crash
+
+
+@pytest.fixture
+def months() -> Source:
+    """Give a source whose sensor 71 has 90 days of rows, every 12 hours."""
+    source = Source()
+    source.rows = {(SENSORS[0].id, BEGINNING - timedelta(hours=12 * n)): float(n) for n in range(180)}
+    return source
+
+
+def test_what_is_older_than_the_live_window_never_stands_in_the_file(months: Source) -> None:
+    stores = Stores()
+    done = ingest(parts_for(months, stores, MONTHS), HERE, Order(BEGINNING)).report
+    assert (done.outcome, done.counts.new) == ("ok", 180)
+    assert {stamp for _, stamp in stores.written} == {stamp for _, stamp in months.rows if stamp >= LIVE}
+    assert {(row.sensors_id, row.datetime): row.value for row in stores.all(HERE)} == months.rows
+    assert stores.sealed_to(HERE) == LIVE
+    assert done.change is not None
+    assert done.change.before is None
+    assert done.change.after == stores.mark(HERE)
+
+
+def test_a_first_load_that_is_cut_off_anywhere_is_made_up(months: Source) -> None:
+    whole = Stores()
+    ingest(parts_for(months, whole, MONTHS), HERE, Order(BEGINNING))
+    for step in count():
+        stores = Stores()
+        parts = parts_for(months, stores, MONTHS)
+        stores.countdown = step
+        with suppress(Crash):
+            ingest(parts, HERE, Order(BEGINNING))
+            break
+        stores.countdown = None
+        # What is not durable yet, the state among it, is gone with the process.
+        ingest(parts_for(months, stores, MONTHS), HERE, Order(BEGINNING))
+        assert stores.all(HERE) == whole.all(HERE)
+        assert stores.sealed_to(HERE) == LIVE
+    assert step > 10
+
+
+def test_a_station_that_has_been_silent_for_long_begins_no_history(months: Source) -> None:
+    stores = Stores()
+    newest = BEGINNING - timedelta(days=70)
+    months.rows = {key: value for key, value in months.rows.items() if key[1] <= newest}
+    ingest(parts_for(months, stores, MONTHS), HERE, Order(BEGINNING))
+    assert stores.sealed_to(HERE) is None
+    assert len(stores.rows[HERE]) == len(months.rows)

@@ -6,6 +6,7 @@ The unit of work is the sensor, because OpenAQ gives one series per sensor; the 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
@@ -152,9 +153,10 @@ class _LocationIngest:
         return metadata.get(self._id) or location  # of its sensors perhaps only some are to be read
 
     def _live_from(self) -> datetime:
-        """Return where the live window begins."""
-        known = [state.watermark for state in self._sensors.values() if state.watermark is not None]
-        return plan.live_from(max(known, default=None), self._order.now, self._parts.data.live_days)
+        """Return where the live window begins, also by the rows in hand."""
+        newest = [state.watermark for state in self._sensors.values() if state.watermark is not None]
+        newest += [row.datetime for row in self._rows]
+        return plan.live_from(max(newest, default=None), self._order.now, self._parts.data.live_days)
 
     def _make_room(self) -> None:
         """Let a backfill of what is older than the live window find a history to go to."""
@@ -164,6 +166,18 @@ class _LocationIngest:
         rows = self._parts.rows
         with rows.lock(self._id):
             self._note_change(open_history(self._id, start, files=rows, licenses=self._licenses))
+
+    def _begin_history(self) -> None:
+        """Let rows of a poll that are older than the live window go straight into the history, and not by the file.
+
+        Wants the location's lock held. If that fails they go by the file, and are moved as soon as they can be.
+        """
+        if self._order.span is not None or not self._rows:
+            return
+        start = self._live_from()
+        if min(row.datetime for row in self._rows) < start:
+            with suppress(StorageError):
+                self._note_change(open_history(self._id, start, files=self._parts.rows, licenses=self._licenses))
 
     def _seal(self) -> None:
         """Move what has become older than the live window into the history; if that fails, the next run does it."""
@@ -285,6 +299,7 @@ class _LocationIngest:
             if self._rows and not parts.state.get(self._id).sensors and parts.rows.mark(self._id) is None:
                 # The first rows of a location: until a state is on disk, nobody may take them for a finished load.
                 parts.rows.disclaim(self._id)
+            self._begin_history()
             silent = self._silent()
             echoes = {key: found for key, rows in silent.items() if (found := echo.heard(self._known(key), rows))}
             done = commit(
