@@ -16,16 +16,7 @@ from itertools import pairwise
 import pyarrow as pa
 
 from openaq_pipeline.columns import HISTORY, to_rows, to_table
-from openaq_pipeline.model import (
-    FileMark,
-    License,
-    Location,
-    LocationState,
-    Measurement,
-    Reject,
-    Stored,
-    file_order,
-)
+from openaq_pipeline.model import FileMark, License, Location, LocationState, Measurement, Reject, Stored, file_order
 
 Hook = Callable[[str], None]
 

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from openaq_pipeline import load
 from openaq_pipeline.backfill import backfill
-from openaq_pipeline.model import Gauge, LocationReport, RunPlan, RunReport, Window
+from openaq_pipeline.model import Window
+from openaq_pipeline.reports import Gauge, LocationReport, RunPlan, RunReport
 from openaq_pipeline.run import Watcher, run_once
 from openaq_pipeline.settings import ApiSettings, DataSettings, Settings
 from openaq_pipeline.simulator.app import Options

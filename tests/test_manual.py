@@ -19,19 +19,13 @@ from pydantic import BaseModel, SecretStr
 from openaq_pipeline import cli, config
 from openaq_pipeline.cli.arguments import make_parser
 from openaq_pipeline.model import (
-    Condition,
     FileMark,
-    Health,
     License,
     LicenseTerms,
     Location,
-    LocationHealth,
     LocationState,
     Measurement,
-    Notice,
-    ParkedSensor,
     Reject,
-    SelectionReport,
     Sensor,
     SensorState,
 )
@@ -45,6 +39,7 @@ from openaq_pipeline.overview import Overview
 from openaq_pipeline.preflight import checks
 from openaq_pipeline.quality import report
 from openaq_pipeline.quality.rules import RULES
+from openaq_pipeline.reports import Condition, Health, LocationHealth, Notice, ParkedSensor, SelectionReport
 from openaq_pipeline.section import Section
 from openaq_pipeline.settings import FileSettings
 from openaq_pipeline.simulator.worlds import named

@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from openaq_pipeline import run
-from openaq_pipeline.model import RunReport
 from openaq_pipeline.order import Order
+from openaq_pipeline.reports import RunReport
 from openaq_pipeline.settings import ApiSettings, DataSettings, Settings, ValidationSettings
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.clock import to_us

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from openaq_pipeline import run
 from openaq_pipeline.errors import FatalError
 from openaq_pipeline.ingest import ingest
-from openaq_pipeline.model import RunReport
 from openaq_pipeline.order import Ingested, Order, Parts, Visit
+from openaq_pipeline.reports import RunReport
 from openaq_pipeline.settings import ApiSettings, DataSettings, Settings
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running

@@ -20,20 +20,12 @@ from openaq_pipeline import files, run
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import due, plan
 from openaq_pipeline.ingest import ingest
-from openaq_pipeline.model import (
-    Counts,
-    Gauge,
-    LocationReport,
-    Outcome,
-    RunPlan,
-    RunReport,
-    SensorReport,
-    Window,
-)
+from openaq_pipeline.model import Counts, Window
 from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.openaq.budget import Budget, BudgetUse, Reserve
 from openaq_pipeline.openaq.session import Client
 from openaq_pipeline.order import Ingested, Order, Parts, one_change
+from openaq_pipeline.reports import Gauge, LocationReport, Outcome, RunPlan, RunReport, SensorReport
 from openaq_pipeline.run import Watcher, log_report, report_of, run_all
 from openaq_pipeline.selection import Resolution, resolve
 from openaq_pipeline.settings import Settings

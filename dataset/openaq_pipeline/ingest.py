@@ -34,21 +34,18 @@ from openaq_pipeline.model import (
     Key,
     License,
     Location,
-    LocationReport,
     LocationState,
     Measurement,
-    Outcome,
     Page,
     Reject,
     Sensor,
-    SensorOutcome,
-    SensorReport,
     SensorState,
     Window,
 )
 from openaq_pipeline.openaq.api import PAGE_LIMIT
 from openaq_pipeline.openaq.series import Step, walk
 from openaq_pipeline.order import Ingested, Order, Parts, Visit, one_change
+from openaq_pipeline.reports import LocationReport, Outcome, SensorOutcome, SensorReport
 
 ROWS_IN_FLIGHT = 20_000
 """A worker that holds more rows than this commits them, so that memory does not grow with the window."""

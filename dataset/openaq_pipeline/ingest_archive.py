@@ -19,18 +19,7 @@ from openaq_pipeline.commit.recent import Committed, by_sensor
 from openaq_pipeline.commit.seal import open_history
 from openaq_pipeline.errors import ConfigError, FatalError, PipelineError, Stopped, Unreachable
 from openaq_pipeline.incremental import plan
-from openaq_pipeline.model import (
-    ArchiveStamp,
-    Change,
-    Counts,
-    License,
-    Location,
-    LocationReport,
-    Outcome,
-    Reject,
-    SensorReport,
-    Window,
-)
+from openaq_pipeline.model import ArchiveStamp, Change, Counts, License, Location, Reject, Window
 from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.archive import Archive
 from openaq_pipeline.openaq.archive_files import ArchiveFile
@@ -39,6 +28,7 @@ from openaq_pipeline.order import Ingested, one_change
 from openaq_pipeline.ports import MetadataStore, ProgressStore, RejectStore, RowStore, StateStore
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
+from openaq_pipeline.reports import LocationReport, Outcome, SensorReport
 from openaq_pipeline.settings import DataSettings
 
 MOST_FILES, MOST_BYTES = 370, 1_600_000

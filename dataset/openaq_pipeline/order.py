@@ -9,11 +9,12 @@ import msgspec
 
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.incremental import plan, planner
-from openaq_pipeline.model import Change, Latest, Location, LocationReport, SensorOutcome, SensorState, Window
+from openaq_pipeline.model import Change, Latest, Location, SensorState, Window
 from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.ports import MetadataStore, ProgressStore, RejectStore, RowStore, Source, StateStore
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
+from openaq_pipeline.reports import LocationReport, SensorOutcome
 from openaq_pipeline.settings import DataSettings
 
 LEAST_LOOK_BACK = timedelta(hours=6)

@@ -10,11 +10,11 @@ import msgspec
 
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.incremental.outlook import longest_gap, next_run
-from openaq_pipeline.model import Health
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.health import health
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.openaq.budget import Budget, BudgetUse, ledger_path
+from openaq_pipeline.reports import Health
 from openaq_pipeline.settings import ApiSettings, Settings
 from openaq_pipeline.storage import selections
 from openaq_pipeline.storage.metadata import Metadata

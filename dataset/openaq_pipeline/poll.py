@@ -15,20 +15,11 @@ import msgspec
 
 from openaq_pipeline.incremental import plan, planner
 from openaq_pipeline.incremental.planner import Ask, Choice, Due, Standing, Urgency, Verdict
-from openaq_pipeline.model import (
-    Counts,
-    Location,
-    LocationReport,
-    LocationState,
-    RunPlan,
-    Sensor,
-    SensorOutcome,
-    SensorReport,
-    SensorState,
-)
+from openaq_pipeline.model import Counts, Location, LocationState, Sensor, SensorState
 from openaq_pipeline.openaq.lists import Heard, listen
 from openaq_pipeline.order import Order, Parts, Visit
 from openaq_pipeline.ports import LatestSource
+from openaq_pipeline.reports import LocationReport, RunPlan, SensorOutcome, SensorReport
 from openaq_pipeline.settings import Settings
 
 WHOLE = 0

@@ -15,16 +15,7 @@ from openaq_pipeline import files, selection
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import ingest
-from openaq_pipeline.model import (
-    Counts,
-    Gauge,
-    LicenseTerms,
-    Location,
-    LocationReport,
-    RunPlan,
-    RunReport,
-    SensorState,
-)
+from openaq_pipeline.model import Counts, LicenseTerms, Location, SensorState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.openaq.answers import KEY_HINT
@@ -33,6 +24,7 @@ from openaq_pipeline.openaq.session import Client
 from openaq_pipeline.order import Ingested, Order, Parts
 from openaq_pipeline.poll import Poll
 from openaq_pipeline.ports import LatestSource
+from openaq_pipeline.reports import Gauge, LocationReport, RunPlan, RunReport
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import licenses
 from openaq_pipeline.wiring import Stop, Stores, connected, utc_now

@@ -18,9 +18,10 @@ import msgspec
 
 from openaq_pipeline.errors import ConfigError, PipelineError, RetriableError
 from openaq_pipeline.incremental.cost import cost_of
-from openaq_pipeline.model import Entry, Location, LocationPage, RunReport, SelectionReport, Sensor
+from openaq_pipeline.model import Entry, Location, LocationPage, Sensor
 from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.places import MAX_RADIUS_METRES, Selection
+from openaq_pipeline.reports import RunReport, SelectionReport
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import selections
 from openaq_pipeline.storage.metadata import Metadata

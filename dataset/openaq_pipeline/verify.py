@@ -12,10 +12,11 @@ from pathlib import Path
 import msgspec
 
 from openaq_pipeline.errors import ConfigError, FatalError, StorageError
-from openaq_pipeline.model import Finding, LocationState
+from openaq_pipeline.model import LocationState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.quality.rules import RULES
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage import licenses, selections
 from openaq_pipeline.storage.checks import layout, notes, remembered
 from openaq_pipeline.storage.checks.findings import damaged, newer, of_storage

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from openaq_pipeline.errors import FatalError
-from openaq_pipeline.model import RunReport
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import channels_of
 from openaq_pipeline.monitoring.conditions import assess
 from openaq_pipeline.monitoring.delivery import Summary, tell
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.overview import overview
+from openaq_pipeline.reports import RunReport
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.wiring import STOPPED
 

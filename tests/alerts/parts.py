@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, NamedTuple
 
-from openaq_pipeline.model import Condition, Notice, Severity
 from openaq_pipeline.monitoring.channels.wording import Origin
+from openaq_pipeline.reports import Condition, Notice, Severity
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ORIGIN = Origin("staging", "box-7")

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openaq_pipeline.errors import DeliveryError
-from openaq_pipeline.model import Channel, Condition
 from openaq_pipeline.monitoring.alerts import (
     FIRST_RETRY,
     GIVE_UP_AFTER,
@@ -25,6 +24,7 @@ from openaq_pipeline.monitoring.alerts import (
     update,
 )
 from openaq_pipeline.monitoring.conditions import Assessment
+from openaq_pipeline.reports import Channel, Condition
 from tests.alerts.parts import NOW, condition
 
 COOLDOWN = timedelta(hours=24)

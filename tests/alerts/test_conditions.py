@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from openaq_pipeline.errors import FatalError
-from openaq_pipeline.model import Health, LocationHealth
 from openaq_pipeline.monitoring.conditions import NAMED, OF_A_RUN, SINGLY, Assessment, assess, between_runs
 from openaq_pipeline.monitoring.metrics import RunMetrics
+from openaq_pipeline.reports import Health, LocationHealth
 from openaq_pipeline.settings import AlertSettings
 from tests.alerts.parts import NOW, condition
 

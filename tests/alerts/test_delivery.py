@@ -14,11 +14,11 @@ import pytest
 from pydantic import SecretStr
 
 from openaq_pipeline.errors import DeliveryError
-from openaq_pipeline.model import Channel, Notice
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import Sender, channels_of, problems
 from openaq_pipeline.monitoring.conditions import Assessment
 from openaq_pipeline.monitoring.delivery import Limits, Summary, deliver, send_test, tell
+from openaq_pipeline.reports import Channel, Notice
 from openaq_pipeline.settings import EmailSettings, NotificationSettings, SlackSettings, WebhookSettings
 from tests.alerts.conftest import Receive
 from tests.alerts.parts import NOW, condition, drip, free_port, hang, status
@@ -241,7 +241,7 @@ def test_a_channel_without_an_address_is_a_problem_and_its_notices_are_given_up_
 NOTE_AND_HANG = """
 import sys, time
 from pathlib import Path
-from openaq_pipeline.model import Condition
+from openaq_pipeline.reports import Condition
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.conditions import Assessment
 from openaq_pipeline.monitoring.delivery import tell

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from openaq_pipeline.errors import DeliveryError
-from openaq_pipeline.model import Condition
 from openaq_pipeline.monitoring.channels.email import Email, email_problem, message
+from openaq_pipeline.reports import Condition
 from openaq_pipeline.settings import EmailSettings
 from tests.alerts.parts import ORIGIN, free_port, notice
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from openaq_pipeline.errors import DeliveryError
-from openaq_pipeline.model import Condition, Severity
 from openaq_pipeline.monitoring.channels.slack import Slack, message
+from openaq_pipeline.reports import Condition, Severity
 from openaq_pipeline.settings import SlackSettings
 from tests.alerts.conftest import Receive
 from tests.alerts.parts import ORIGIN, Answer, condition, drip, free_port, hang, notice, status

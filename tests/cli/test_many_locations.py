@@ -11,8 +11,9 @@ import pytest
 
 from openaq_pipeline.cli import show, show_health
 from openaq_pipeline.cli.progress import LINE_SECONDS, Lines
-from openaq_pipeline.model import (
-    Counts,
+from openaq_pipeline.model import Counts
+from openaq_pipeline.overview import Overview
+from openaq_pipeline.reports import (
     Gauge,
     Health,
     LocationHealth,
@@ -22,7 +23,6 @@ from openaq_pipeline.model import (
     RunReport,
     SensorReport,
 )
-from openaq_pipeline.overview import Overview
 from openaq_pipeline.run import MOST_LOGGED, log_report
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

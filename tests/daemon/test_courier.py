@@ -15,10 +15,10 @@ import pytest
 from openaq_pipeline.daemon.child import Snapshot
 from openaq_pipeline.daemon.courier import PAUSE_SECONDS, Courier, hung_run
 from openaq_pipeline.daemon.watchdog import Reading
-from openaq_pipeline.model import Channel
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Book, update
 from openaq_pipeline.monitoring.conditions import between_runs
+from openaq_pipeline.reports import Channel
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named

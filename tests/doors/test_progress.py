@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from openaq_pipeline.cli import show
-from openaq_pipeline.model import Gauge
+from openaq_pipeline.reports import Gauge
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
 from tests.archive_files import write_archive

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from openaq_pipeline.model import Outcome
 from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics
+from openaq_pipeline.reports import Outcome
 
 
 def location(location_id: int, outcome: Outcome = "ok", error: str | None = None) -> LocationMetrics:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openaq_pipeline.model import Health, Location, LocationState, Outcome, Sensor, SensorState
+from openaq_pipeline.model import Location, LocationState, Sensor, SensorState
 from openaq_pipeline.monitoring.health import health, in_words
 from openaq_pipeline.monitoring.metrics import RunMetrics
+from openaq_pipeline.reports import Health, Outcome
 from openaq_pipeline.settings import AlertSettings
 from tests.monitoring.runs import location, run
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.model import Outcome
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics, SensorMetrics
+from openaq_pipeline.reports import Outcome
 from tests.monitoring.runs import location, run
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from openaq_pipeline.model import Finding, Measurement
+from openaq_pipeline.model import Measurement
 from openaq_pipeline.quality.report import FileReport, check
 from openaq_pipeline.quality.rules import RULES
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.settings import ValidationSettings
 from tests.quality.rows import START, VALIDATION, hourly, row
 

@@ -14,10 +14,11 @@ import pytest
 
 from openaq_pipeline import load
 from openaq_pipeline.errors import ConfigError, StorageError
-from openaq_pipeline.model import Echo, LocationState, Measurement, Rhythm, RunReport, SensorState
+from openaq_pipeline.model import Echo, LocationState, Measurement, Rhythm, SensorState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import RunMetrics, metrics_of
 from openaq_pipeline.reading.query import connected, look, run
+from openaq_pipeline.reports import RunReport
 from openaq_pipeline.storage.sealed import history_folder
 from openaq_pipeline.storage.state import StateFile
 from tests.reading.folders import CC_BY, at, describe, location, series, store, write_history, write_live, write_sealed

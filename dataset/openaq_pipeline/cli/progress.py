@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from openaq_pipeline.cli import show
-from openaq_pipeline.model import Gauge, LocationReport, RunPlan
+from openaq_pipeline.reports import Gauge, LocationReport, RunPlan
 from openaq_pipeline.run import Watcher
 
 if TYPE_CHECKING:

@@ -21,10 +21,11 @@ from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.mirror import after_run
-from openaq_pipeline.model import RunPlan, RunReport, Window
+from openaq_pipeline.model import Window
 from openaq_pipeline.monitoring.log import set_up
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.order import Order
+from openaq_pipeline.reports import RunPlan, RunReport
 from openaq_pipeline.run import dry_run, run_once
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.watch import after_poll

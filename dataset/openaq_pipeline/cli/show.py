@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from openaq_pipeline.model import Gauge, LocationReport, RunPlan, RunReport, SelectionReport
+from openaq_pipeline.reports import Gauge, LocationReport, RunPlan, RunReport, SelectionReport
 
 NAME_WIDTH = 28
 MANY = 50

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from openaq_pipeline.cli.show import MANY, NAME_WIDTH, count, printable, unlisted
-from openaq_pipeline.model import LocationHealth
 from openaq_pipeline.monitoring.health import in_words
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.overview import Overview
+from openaq_pipeline.reports import LocationHealth
 
 LOCATION_ROW = "{:>10}  {:<28}  {:<8}  {:<17}  {:>10}  {:>7}"
 RUN_ROW = "{:<17}  {:>9}  {:>7}  {:>9}  {:>6}  {:>8}  {:>7}  {:>8}"

@@ -13,12 +13,12 @@ from pathlib import Path
 from openaq_pipeline.daemon.child import Child, Snapshot
 from openaq_pipeline.daemon.watchdog import Reading
 from openaq_pipeline.errors import PipelineError
-from openaq_pipeline.model import Channel, Condition
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Book, due, update
 from openaq_pipeline.monitoring.channels import enabled_channels
 from openaq_pipeline.monitoring.conditions import between_runs
 from openaq_pipeline.monitoring.health import in_words
+from openaq_pipeline.reports import Channel, Condition
 from openaq_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)

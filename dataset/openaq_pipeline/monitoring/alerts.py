@@ -19,8 +19,8 @@ from uuid import UUID, uuid5
 import msgspec
 
 from openaq_pipeline.errors import DeliveryError
-from openaq_pipeline.model import Channel, Condition, Notice, Severity
 from openaq_pipeline.monitoring.conditions import Assessment
+from openaq_pipeline.reports import Channel, Condition, Notice, Severity
 
 VERSION = 1
 KEPT = 100

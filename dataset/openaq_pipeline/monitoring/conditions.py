@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from openaq_pipeline.errors import FatalError
-from openaq_pipeline.model import Condition, Health, LocationHealth
 from openaq_pipeline.monitoring.metrics import RunMetrics
+from openaq_pipeline.reports import Condition, Health, LocationHealth
 from openaq_pipeline.settings import AlertSettings
 
 FAILED_RUNS, NEEDS_A_PERSON, QUALITY, SLOW_RESPONSE, SILENT = (

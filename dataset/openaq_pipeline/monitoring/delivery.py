@@ -13,12 +13,12 @@ from uuid import uuid4
 import msgspec
 
 from openaq_pipeline.errors import DeliveryError, PipelineError
-from openaq_pipeline.model import Channel, Notice
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Book, Outgoing, due, is_hopeless, settle, update
 from openaq_pipeline.monitoring.channels import Sender
 from openaq_pipeline.monitoring.channels.wording import trial_notice
 from openaq_pipeline.monitoring.conditions import Assessment
+from openaq_pipeline.reports import Channel, Notice
 
 log = logging.getLogger(__name__)
 

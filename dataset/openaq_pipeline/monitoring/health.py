@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Literal
 
-from openaq_pipeline.model import Health, Location, LocationHealth, LocationState, ParkedSensor
+from openaq_pipeline.model import Location, LocationState
 from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics
+from openaq_pipeline.reports import Health, LocationHealth, ParkedSensor
 from openaq_pipeline.settings import AlertSettings
 
 Status = Literal["current", "silent", "failing", "unknown"]

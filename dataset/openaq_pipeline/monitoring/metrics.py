@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from openaq_pipeline.model import LocationReport, Outcome, RunReport, SelectionReport, SensorReport
+from openaq_pipeline.reports import LocationReport, Outcome, RunReport, SelectionReport, SensorReport
 
 
 class SensorMetrics(msgspec.Struct, frozen=True):

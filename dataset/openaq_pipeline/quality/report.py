@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from openaq_pipeline.model import Finding, Key, Measurement
+from openaq_pipeline.model import Key, Measurement
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import RULES, Judge
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.settings import ValidationSettings
 
 _STRUCTURE: dict[str, tuple[str, str]] = {

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from openaq_pipeline.backfill import ARCHIVE_AFTER, UNTOLD, Provenance, backfill
 from openaq_pipeline.errors import PipelineError, Stopped
-from openaq_pipeline.model import RunReport, Window
+from openaq_pipeline.model import Window
 from openaq_pipeline.repair.mended import Mended
+from openaq_pipeline.reports import RunReport
 from openaq_pipeline.run import Watcher
 from openaq_pipeline.storage.checks.notes import span_name
 from openaq_pipeline.storage.history import History

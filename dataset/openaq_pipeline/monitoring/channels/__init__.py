@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, get_args
 
 from openaq_pipeline.errors import DeliveryError
-from openaq_pipeline.model import Channel, Notice
 from openaq_pipeline.monitoring.channels.wording import Origin
+from openaq_pipeline.reports import Channel, Notice
 from openaq_pipeline.settings import NotificationSettings
 
 

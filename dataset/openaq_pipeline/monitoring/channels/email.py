@@ -13,11 +13,11 @@ from html import escape
 from typing import Any
 
 from openaq_pipeline.errors import DeliveryError
-from openaq_pipeline.model import Notice
 from openaq_pipeline.monitoring.channels import wording
 from openaq_pipeline.monitoring.channels.deadline import Cutter, cutting
 from openaq_pipeline.monitoring.channels.posting import is_loopback
 from openaq_pipeline.monitoring.channels.wording import Origin
+from openaq_pipeline.reports import Notice
 from openaq_pipeline.settings import EmailSettings
 
 PORTS = {"starttls": 587, "ssl": 465, "none": 25}

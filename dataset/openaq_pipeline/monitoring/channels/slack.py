@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 
 from openaq_pipeline.errors import DeliveryError
-from openaq_pipeline.model import Notice
 from openaq_pipeline.monitoring.channels import wording
 from openaq_pipeline.monitoring.channels.deadline import Cutter, cutting
 from openaq_pipeline.monitoring.channels.posting import Address, check_status, is_loopback, parse, unreachable
 from openaq_pipeline.monitoring.channels.wording import Origin
+from openaq_pipeline.reports import Notice
 from openaq_pipeline.settings import SlackSettings
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ import ssl
 import msgspec
 
 from openaq_pipeline.errors import DeliveryError
-from openaq_pipeline.model import Notice
 from openaq_pipeline.monitoring.channels.deadline import Cutter, cutting
 from openaq_pipeline.monitoring.channels.posting import (
     Address,
@@ -28,6 +27,7 @@ from openaq_pipeline.monitoring.channels.posting import (
     unreachable,
 )
 from openaq_pipeline.monitoring.channels.wording import Origin
+from openaq_pipeline.reports import Notice
 from openaq_pipeline.settings import WebhookSettings
 
 

@@ -6,7 +6,7 @@ import socket
 from datetime import datetime
 from typing import NamedTuple
 
-from openaq_pipeline.model import Condition, Notice, Severity
+from openaq_pipeline.reports import Condition, Notice, Severity
 
 RECOVERED_COLOUR, RECOVERED_MARK = "#2e7d32", ":large_green_circle:"
 COLOURS: dict[Severity, str] = {"info": "#1565c0", "warning": "#b26a00", "error": "#c62828", "critical": "#7f0000"}

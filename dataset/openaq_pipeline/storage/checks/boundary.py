@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from openaq_pipeline.model import Finding
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage.checks.findings import fault
 from openaq_pipeline.storage.checks.keys import NONE, Keys, moment, number
 

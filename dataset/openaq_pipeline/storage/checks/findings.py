@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Literal
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.model import UNREADABLE, Finding
+from openaq_pipeline.model import UNREADABLE
+from openaq_pipeline.reports import Finding
 
 MEND = "Run `openaq-pipeline verify --repair`."
 NEWER = "Update this program; nothing was changed."

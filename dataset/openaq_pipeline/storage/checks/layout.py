@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openaq_pipeline.files import storage_error
-from openaq_pipeline.model import Finding
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage.checks.findings import AT_REST
 from openaq_pipeline.storage.history import FILE
 

@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.model import UNREADABLE, Finding, Measurement, file_order
+from openaq_pipeline.model import UNREADABLE, Measurement, file_order
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage import salvage
 from openaq_pipeline.storage.checks.findings import Notes, fault, of_storage, refused, row_name
 from openaq_pipeline.storage.checks.keys import Keys, moment, number

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from openaq_pipeline.model import Finding
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage.checks import layout, live, notes, year
 from openaq_pipeline.storage.checks.boundary import Boundary
 from openaq_pipeline.storage.checks.findings import broken

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from openaq_pipeline.errors import FatalError, StorageError
-from openaq_pipeline.model import UNREADABLE, Finding, Reject, Window
+from openaq_pipeline.model import UNREADABLE, Reject, Window
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage import licenses, progress, sealed
 from openaq_pipeline.storage.checks.boundary import absurd
 from openaq_pipeline.storage.checks.findings import damaged, fault, newer, of_storage, refused

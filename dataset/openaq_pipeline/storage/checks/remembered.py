@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
-from openaq_pipeline.model import FileMark, Finding, LocationState
+from openaq_pipeline.model import FileMark, LocationState
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage.checks.findings import fault
 
 CLOSE_LOOK = "Nothing needs to be done: the next run looks at the file closely."

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openaq_pipeline.columns import HISTORY, NAME
-from openaq_pipeline.model import UNREADABLE, Finding, License
+from openaq_pipeline.model import UNREADABLE, License
+from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage.checks.findings import Notes, damaged, fault, newer, refused, row_name
 from openaq_pipeline.storage.checks.keys import Keys, moment, number, together
 from openaq_pipeline.storage.checks.live import Look
