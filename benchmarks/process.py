@@ -36,6 +36,7 @@ def run(
 ) -> tuple[bytes, Cost]:
     """Return what a command wrote to stdout, and what it took; raises `SystemExit` for an exit code not accepted."""
     inside = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "dataset"))), **(environment or {})}
+    inside.pop("PYTHONDONTWRITEBYTECODE", None)  # what was compiled once stays compiled, as it does for a user
     between = [sys.executable, "-I", "-S", __file__, *command]
     done = subprocess.run(between, env=inside, capture_output=True, check=False)
     output, _, figures = done.stdout.rpartition(b"\0")
