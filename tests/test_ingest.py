@@ -11,11 +11,12 @@ import pytest
 
 from openaq_pipeline.errors import RetriableError
 from openaq_pipeline.ingest import STUBBORN_AFTER, ingest
-from openaq_pipeline.model import Key, Measurement, Page, Window
+from openaq_pipeline.model import Key, Latest, Measurement, Page, Window
 from openaq_pipeline.monitoring.tally import Tally
-from openaq_pipeline.order import Order, Parts
+from openaq_pipeline.order import Order, Parts, Visit
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
+from openaq_pipeline.reports import SensorOutcome
 from openaq_pipeline.settings import DataSettings, ValidationSettings
 from tests.memory import MemoryMetadata, MemoryRejects, MemoryRows, MemoryState
 from tests.test_ingest_machine import BEGINNING, HERE, SENSORS, Crash, Source
@@ -68,6 +69,23 @@ def test_a_sensor_that_fails_again_and_again_while_its_neighbours_answer_is_park
 def test_when_openaq_answers_for_none_nobody_is_parked() -> None:
     source = Ailing(*(sensor.id for sensor in SENSORS))
     assert outcomes(source, STUBBORN_AFTER + 2) == [["failed"] * 3] * (STUBBORN_AFTER + 2)
+
+
+def test_a_row_from_a_list_is_left_where_the_file_bears_out_less_than_the_state_said() -> None:
+    source, stores = Source(), MemoryRows()
+    sensors_id, hour = SENSORS[0].id, timedelta(hours=1)
+    source.rows = {(sensors_id, BEGINNING - hour * n): float(n) for n in range(1, 9)}
+    parts = parts_for(source, stores)
+    ingest(parts, HERE, Order(BEGINNING))
+    left: dict[int, SensorOutcome] = dict.fromkeys((sensor.id for sensor in SENSORS), "ok")
+    shown = Latest(HERE, sensors_id, BEGINNING, "local", 7.0)
+    stores.put_back(HERE, stores.all(HERE)[:-3])  # a backup is put back just before the visit
+    visit = Visit(HERE, left, (shown,))
+    assert ingest(parts, HERE, Order(BEGINNING + hour), visit).report.counts.new == 0
+    assert ingest(parts, HERE, Order(BEGINNING + hour)).report.counts.new == 3
+    source.rows[sensors_id, BEGINNING] = 7.0
+    assert ingest(parts, HERE, Order(BEGINNING + hour), visit).report.counts.new == 1
+    assert stores.all(HERE)[-1].source == "latest"
 
 
 # A first load that reaches into the history ----------------------------------------------------------------------

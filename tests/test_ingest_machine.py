@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from openaq_pipeline.errors import PipelineError, RetriableError, ServerFault, Unreachable, WindowTooLarge
 from openaq_pipeline.incremental.plan import is_parked
 from openaq_pipeline.ingest import ingest
-from openaq_pipeline.model import Location, Measurement, Page, Reject, Sensor, SensorState, Window
+from openaq_pipeline.model import Location, Measurement, Page, Reject, Rhythm, Sensor, SensorState, Window
 from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.order import Ingested, Order, Parts
 from openaq_pipeline.quality.required import Required
@@ -36,9 +36,9 @@ sensors = st.sampled_from(SENSORS)
 values = st.one_of(st.none(), st.sampled_from([0.0, 12.5, 12.5, -999.0, 900.0]), st.floats(-50, 1500))
 
 
-def forget_echoes(states: dict[int, SensorState]) -> dict[int, SensorState]:
-    """Return the states without what only saves looking into the history."""
-    return {key: msgspec.structs.replace(state, echoes=()) for key, state in states.items()}
+def forget_habits(states: dict[int, SensorState]) -> dict[int, SensorState]:
+    """Return the states without what only saves requests and looking into the history, and is learnt again."""
+    return {key: msgspec.structs.replace(state, echoes=(), rhythm=Rhythm()) for key, state in states.items()}
 
 
 class Crash(BaseException):
@@ -202,7 +202,7 @@ class IngestMachine(RuleBasedStateMachine):
         assert again.outcome == "ok"
         assert (again.counts.new, again.counts.revised) == (0, 0)
         assert self.stored() == rows
-        assert forget_echoes(self.known()) == forget_echoes(states)
+        assert forget_habits(self.known()) == forget_habits(states)
 
     @rule()
     def a_backup_is_made(self) -> None:

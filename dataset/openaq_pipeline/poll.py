@@ -145,7 +145,7 @@ class Poll:
             if not listed or standing not in OPEN | {Standing.FIRST}:
                 return Verdict.MORE if standing in OPEN else None
             known, row = sight.known(sensor.id), heard.rows.get(sensor.id)
-            said = planner.verdict(known, standing, row, self._order.now)
+            said = planner.verdict(known, standing, row)
             return Verdict.MORE if said is Verdict.NEXT and self._flags_needed else said
 
         choice = self._choose(told, heard.requests)

@@ -218,7 +218,8 @@ def planned(settings: Settings, order: Order, *, room: int | None = None) -> tup
         chosen = selection.resolve(stores, Api(client, lambda: order.now), order.now, dry=True)
         if chosen.problem is not None:
             raise chosen.problem
-        settings, parts = chosen.settings, stores.parts(client, utc_now, resumed=order.span is not None)
+        # As of the start: what was asked in its future would count as not asked.
+        settings, parts = chosen.settings, stores.parts(client, lambda: order.now, resumed=order.span is not None)
         looked_up = sum(look_up(parts, location_id) for location_id in settings.locations)
         # A run looks them up once more: nothing of this is kept.
         if order.span is not None:

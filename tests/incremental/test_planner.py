@@ -128,20 +128,20 @@ def test_every_sensor_is_listed_or_alone_in_its_location_and_never_at_more_reque
     ],
 )
 def test_only_the_very_next_row_is_taken_from_a_list(row: Latest | None, expected: Verdict) -> None:
-    assert planner.verdict(state(NOON - HOUR), Standing.STEP, row, NOW) is expected
+    assert planner.verdict(state(NOON - HOUR), Standing.STEP, row) is expected
 
 
 def test_a_row_behind_a_gap_is_not_the_missing_one() -> None:
-    assert planner.verdict(state(NOON - 2 * HOUR), Standing.STEP, latest(NOON), NOW) is Verdict.MORE
+    assert planner.verdict(state(NOON - 2 * HOUR), Standing.STEP, latest(NOON)) is Verdict.MORE
 
 
 def test_a_sensor_without_a_known_interval_has_no_next_row() -> None:
-    assert planner.verdict(state(rhythm=Rhythm()), Standing.STEP, latest(NOON), NOW) is Verdict.MORE
+    assert planner.verdict(state(rhythm=Rhythm()), Standing.STEP, latest(NOON)) is Verdict.MORE
 
 
 @pytest.mark.parametrize("standing", [Standing.SILENT, Standing.FIRST])
 def test_a_sensor_that_may_well_be_dead_is_not_missed_in_a_list(standing: Standing) -> None:
-    assert planner.verdict(state(), standing, None, NOW) is Verdict.NOTHING
+    assert planner.verdict(state(), standing, None) is Verdict.NOTHING
 
 
 def test_a_latest_row_becomes_a_measurement_with_the_unit_of_its_sensor_and_no_word_on_flags() -> None:

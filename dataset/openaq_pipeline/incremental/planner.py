@@ -179,17 +179,17 @@ def pages_of(parameter: int, selected: Counter[int]) -> int:
     return max(1, math.ceil(selected[parameter] * share / LIST_ROWS))
 
 
-def verdict(state: SensorState, standing: Standing, row: Latest | None, now: datetime) -> Verdict:
+def verdict(state: SensorState, standing: Standing, row: Latest | None) -> Verdict:
     """Return what a list that was asked for says of a sensor; `row` None: it is not in it.
 
     A sensor that should be in it and is not may have been missed between two pages, which are in no order. A row
-    stamped in the future hides what comes before it, and a null tells nothing (OPENAQ sections 3.4 and 3.6).
+    stamped in the future, which hides what comes before it, is none that is due (OPENAQ sections 3.4 and 3.6).
     """
     if row is None:
         return Verdict.NOTHING if standing in {Standing.SILENT, Standing.FIRST} else Verdict.MORE
     if state.watermark is not None and row.datetime <= state.watermark:
         return Verdict.NOTHING
-    if row.value is None or row.datetime > now:
+    if row.value is None:
         return Verdict.MORE
     return Verdict.NEXT if is_next(state.watermark, state.rhythm.interval_seconds, row.datetime) else Verdict.MORE
 
