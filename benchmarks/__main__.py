@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.daemon import measure
 from benchmarks.polls import LOCATIONS, SENSORS, Figures, configure, load, middle_figures, set_clock, simulator
 
-DAYS, NEW_HOURS = 90, 2
+DAYS = 90
 
 
 def main() -> None:
@@ -24,16 +24,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of each kind (default: 5)")
     runs = parser.parse_args().runs
-    first, steady = zip(*(_measure_both() for _ in range(runs)), strict=True)
+    found = [_measure() for _ in range(runs)]
     print(f"{LOCATIONS} locations x {SENSORS} hourly sensors, median of {runs} runs, {datetime.now(UTC):%Y-%m-%d}")
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores\n")
     print("| run | requests | rows fetched | new | rows/s | wall s | CPU s | peak MB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, found in (
-        (f"first load, {DAYS} days", first),
-        (f"steady, {NEW_HOURS} new rows a sensor", steady),
+    for name, figures in zip(
+        (f"first load, {DAYS} days", "steady, 1 new row a sensor", "steady, 2 new rows a sensor"),
+        zip(*found, strict=True),
+        strict=True,
     ):
-        middle = middle_figures(found)
+        middle = middle_figures(figures)
         print(
             f"| {name} | {middle.requests:,.0f} | {middle.fetched:,.0f} | {middle.new:,.0f} "
             f"| {middle.fetched / middle.cost.wall_seconds:,.0f} | {middle.cost.wall_seconds:.2f} "
@@ -44,14 +45,16 @@ def main() -> None:
     print(f"\nIdle daemon: {idle.resident_bytes / 1e6:.0f} MB resident, {cpu}.")
 
 
-def _measure_both() -> tuple[Figures, Figures]:
-    """Measure a first load, and a second run after `NEW_HOURS` more hours have appeared."""
-    now = datetime.now(UTC)
-    with tempfile.TemporaryDirectory() as folder, simulator(now - timedelta(hours=NEW_HOURS)) as base_url:
+def _measure() -> tuple[Figures, Figures, Figures]:
+    """Measure a first load, a poll an hour later, and another one two hours after that."""
+    start = datetime.now(UTC).replace(minute=20, second=0, microsecond=0) - timedelta(hours=4)
+    with tempfile.TemporaryDirectory() as folder, simulator(start, speed=0) as base_url:
         config = configure(Path(folder), base_url=base_url, data={"initial_days": DAYS})
-        first = load(config)
-        set_clock(base_url, datetime.now(UTC))
-        return first, load(config)
+        found = []
+        for hours in (0, 1, 3):
+            set_clock(base_url, start + timedelta(hours=hours))
+            found.append(load(config, now=start + timedelta(hours=hours)))
+        return found[0], found[1], found[2]
 
 
 if __name__ == "__main__":

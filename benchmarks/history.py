@@ -114,9 +114,10 @@ class History:
     def _first_loads(self, base_url: str) -> dict[str, tuple[Path, bool]]:
         """Return for each kind of poll a folder to copy in which the run before is done, and whether it will seal."""
         month = self._folder / "month"
-        load(configure(month, base_url=base_url, data={"initial_days": FIRST_DAYS}))
+        then = self._now - FRESH
+        load(configure(month, base_url=base_url, data={"initial_days": FIRST_DAYS}), now=then)
         years = self._folder / "kept"
-        load(configure(years, base_url=base_url, data={"initial_days": FIRST_DAYS}))
+        load(configure(years, base_url=base_url, data={"initial_days": FIRST_DAYS}), now=then)
         if _live_bytes(month) != _live_bytes(years):
             raise SystemExit("the location files are not of the same size with and without a history")
         root, due = self._folder / "archive", self._folder / "due"
@@ -124,7 +125,7 @@ class History:
         back = self._now - self._before
         rows = LOCATIONS * SENSORS * archive.HOURS * (DAYS - (self._sealed_to - self._before).days)
         self._backfill("due", root, IDS, DAYS, end=self._before.date(), live_days=back.days, rows=rows)
-        load(configure(due, base_url=base_url, data={"initial_days": back.days, "live_days": back.days}))
+        load(configure(due, base_url=base_url, data={"initial_days": back.days, "live_days": back.days}), now=then)
         configure(due, base_url=base_url)
         return {
             "one month kept": (month, False),
@@ -137,7 +138,7 @@ class History:
         copy = self._folder / "copy"
         shutil.copytree(folder, copy)  # with the times of change, by which the main job knows its files again
         before = _seals(copy)
-        figures = load(copy / "config.yaml", python=self._python)
+        figures = load(copy / "config.yaml", python=self._python, now=self._now)
         if (_seals(copy) != before) != seals:
             raise SystemExit("a poll has sealed a month that was not to, or none where it was to")
         shutil.rmtree(copy)
