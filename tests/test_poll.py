@@ -236,6 +236,22 @@ def test_many_locations_are_listed_by_parameter(simulate: Simulate, tmp_path: Pa
     assert report.requests == report.requests_planned == 2
 
 
+def test_a_parked_sensor_that_still_fails_costs_one_request_and_one_that_answers_is_read_whole(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openaq_pipeline.openaq.session.BACKOFF_SECONDS", 0.0)
+    follower.simulator.faults.inject("status", f"/sensors/{follower.sensor()}/measurements", status=500)
+    follower.poll(25 * HOUR)
+    assert follower.asked()["series"] > 10, "what can't be read is looked for in ever smaller parts"
+    report = follower.poll(HOUR)
+    assert follower.asked() == {"list": LOCATIONS, "series": 1}
+    assert report.requests_planned == LOCATIONS + 2
+    follower.simulator.faults.clear()
+    report = follower.poll(2 * HOUR)
+    assert report.complete
+    assert len(follower.rows()) == SENSORS * (FIRST_HOURS + 28)
+
+
 # Room
 
 

@@ -43,7 +43,7 @@ from openaq_pipeline.model import (
     Window,
 )
 from openaq_pipeline.openaq.api import PAGE_LIMIT
-from openaq_pipeline.openaq.series import Step, walk
+from openaq_pipeline.openaq.series import Step, probe, walk
 from openaq_pipeline.order import Ingested, Order, Parts, Visit, one_change
 from openaq_pipeline.reports import LocationReport, Outcome, SensorOutcome, SensorReport
 
@@ -228,6 +228,8 @@ class _LocationIngest:
             return
         swept = before.watermark is None or plan.is_sweep_due(before, self._order.now)
         try:
+            if before.parked_until is not None and self._order.span is None:
+                probe(self._parts.source, self._id, sensor.id, window)
             self._walk(sensor, window)
         except Unreachable as error:
             self._fail(sensor, error)

@@ -59,7 +59,12 @@ class Parts(msgspec.Struct, frozen=True):
         self, order: Order, location: Location, known: Mapping[int, SensorState], left: Collection[int] = ()
     ) -> int:
         """Return how many requests a location's sensors will cost if they report hourly, but for those in `left`."""
-        return plan.requests_for(order.reckoned(location, each) for each in self.windows(order, location, known, left))
+        probes = 0
+        if order.span is None:  # a parked sensor is asked for its last hour first
+            asked = (known.get(sensor.id, SensorState()) for sensor in location.sensors if sensor.id not in left)
+            probes = sum(each.parked_until is not None and not plan.is_parked(each, order.now) for each in asked)
+        windows = self.windows(order, location, known, left)
+        return probes + plan.requests_for(order.reckoned(location, each) for each in windows)
 
     def windows(
         self, order: Order, location: Location, known: Mapping[int, SensorState], left: Collection[int] = ()

@@ -177,7 +177,9 @@ class Poll:
     def _requests(self, sight: Sight, sensor: Sensor) -> int:
         known = sight.known(sensor.id)
         window = self._parts.window(self._order, sight.location.id, sensor.id, known, sight.look_back)
-        return plan.requests_for([window] if window else [], planner.interval_of(known.rhythm) or plan.USUAL_INTERVAL)
+        interval = planner.interval_of(known.rhythm) or plan.USUAL_INTERVAL
+        probes = sight.standings[sensor.id] is Standing.AGAIN
+        return probes + plan.requests_for([window] if window else [], interval)
 
     def _visits(self, choice: Choice, heard: Heard, found: Found) -> tuple[list[Visit], list[LocationReport]]:
         """Return the visits: first those that store what is known already, then by urgency; and the quiet locations."""

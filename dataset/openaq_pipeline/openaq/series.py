@@ -68,6 +68,18 @@ def walk(api: Source, location_id: int, sensors_id: int, window: Window) -> Iter
         ) from reason
 
 
+def probe(api: Source, location_id: int, sensors_id: int, window: Window) -> None:
+    """Ask for the end of a window alone; raises `SensorBroken` if not even that can be read.
+
+    A sensor that fails there too most likely fails everywhere, and its walk would find that out at thirty requests.
+    """
+    last = Window(max(window.start, window.end - SMALLEST_WINDOW), window.end)
+    try:
+        api.measurements(location_id, sensors_id, last, attempts=1)
+    except (ServerFault, WindowTooLarge) as error:
+        raise SensorBroken(f"Its last hour can't be read either: {error}") from error
+
+
 def _pages(api: Source, location_id: int, sensors_id: int, window: Window, *, attempts: int | None) -> Iterator[Step]:
     """Yield the pages of one window by keyset."""
     start = window.start
