@@ -274,6 +274,35 @@ def test_each_location_has_its_first_turn_before_any_has_its_second(follower: Fo
     assert [place.counts.new for place in report.locations] == [2, 2, 2]
 
 
+def test_more_lists_than_room_starve_no_location(simulate: Simulate, tmp_path: Path) -> None:
+    world = named.bench(locations=6, sensors=2, days=5, now=START)
+    follower = Follower(simulate(world, Options(requests_per_minute=0)), tmp_path / "data")
+    follower.poll()
+    for _ in range(8):
+        assert follower.poll(HOUR, room=3).requests == 3
+    assert min(len(follower.rows(location)) for location in range(6)) > 2 * (FIRST_HOURS + 3)
+
+
+def test_lists_of_many_pages_keep_to_the_room(simulate: Simulate, tmp_path: Path) -> None:
+    world = named.bench(locations=150, sensors=2, days=1, now=START)
+    follower = Follower(simulate(world, Options(requests_per_minute=0)), tmp_path / "data")
+    follower.poll()
+    for _ in range(2):
+        assert follower.poll(HOUR, room=1).requests == 1
+    assert follower.poll(HOUR, room=30).requests == 30
+
+
+def test_sensors_that_are_silent_for_ever_starve_no_other(simulate: Simulate, tmp_path: Path) -> None:
+    stations = named.bench(locations=6, sensors=1).stations
+    dead = {station.sensors[0].id: Habit(ends_us=to_us(NOON - 50 * HOUR)) for station in stations[:3]}
+    world = BenchWorld(stations, begins_us=to_us(NOON - 99 * HOUR), habits=dead)
+    follower = Follower(simulate(world, Options(requests_per_minute=0)), tmp_path / "data")
+    follower.poll()
+    for _ in range(4):
+        follower.poll(HOUR, room=3)
+    assert [len(follower.rows(location)) for location in range(3, 6)] == [FIRST_HOURS + 4] * 3
+
+
 def test_a_first_load_may_take_several_polls(simulate: Simulate, tmp_path: Path) -> None:
     world = named.bench(locations=LOCATIONS, sensors=SENSORS, days=20, now=START)
     follower = Follower(simulate(world, Options(requests_per_minute=0)), tmp_path / "data")

@@ -77,7 +77,7 @@ class Poll:
         self._sights = [self._sight(found) for found in known.values() if found is not None]
         self._lookups = {key for key in known if not parts.metadata.is_fresh(key, order.now)}
         self._selected = Counter(each.parameters_id for sight in self._sights for each in sight.location.sensors)
-        self._probes = planner.probes(*self._open(), self._selected)
+        self._probes = planner.probes(*self._open(), self._selected, self._left_room())
 
     def _sight(self, location: Location) -> Sight:
         parts, state = self._parts, self._parts.state.get(location.id)
@@ -91,11 +91,19 @@ class Poll:
         trusted = not self._order.reset and parts.rows.mark(location.id) == state.file
         return Sight(location, state, standings, parts.look_back(state.sensors), trusted)
 
+    def _left_room(self, lists: int = 0) -> int | None:
+        """Return for how many requests there is room besides descriptions and so many lists."""
+        return None if self._room is None else max(0, self._room - len(self._lookups) - lists)
+
     def _open(self) -> tuple[dict[int, Counter[int]], Counter[int]]:
-        """Return which sensors a list may settle, by location and parameter, and the never read ones by parameter."""
+        """Return which sensors a list may settle, by location and parameter, and the never read ones by parameter.
+
+        The locations that were not looked at for longest come first.
+        """
         open_: dict[int, Counter[int]] = {}
         firsts = Counter[int]()
-        for sight in (each for each in self._sights if each.trusted):
+        trusted = (each for each in self._sights if each.trusted)
+        for sight in sorted(trusted, key=lambda each: each.state.last_fetch_time or self._order.now):
             standings, sensors = sight.standings, sight.location.sensors
             firsts.update(each.parameters_id for each in sensors if standings[each.id] is Standing.FIRST)
             if found := Counter(each.parameters_id for each in sensors if standings[each.id] in OPEN):
@@ -115,19 +123,14 @@ class Poll:
         return self._plan(self._choose(hoped, lists), lists, more_requests)
 
     def listen(self, source: LatestSource) -> Heard:
-        """Ask for the lists, those of the locations that were not looked at for longest first.
-
-        Raises `FatalError` and `Stopped`, which concern the whole run.
-        """
-        now = self._order.now
-        oldest = sorted(self._probes.locations, key=lambda key: self._parts.state.get(key).last_fetch_time or now)
+        """Ask for the lists; raises `FatalError` and `Stopped`, which concern the whole run."""
         return listen(
             source,
             self._probes.parameters,
-            oldest,
-            since=now - self._reach(),
+            self._probes.locations,
+            since=self._order.now - self._reach(),
             workers=self._api.max_workers,
-            room=None if self._room is None else self._room - len(self._lookups),
+            room=self._left_room(),
         )
 
     def _reach(self) -> timedelta:
@@ -153,8 +156,7 @@ class Poll:
         return Round(visits, quiet, self._plan(choice, heard.requests))
 
     def _choose(self, found: Found, lists: int) -> Choice:
-        room = None if self._room is None else max(0, self._room - len(self._lookups) - lists)
-        return planner.choose(self._asks(found), room)
+        return planner.choose(self._asks(found), self._left_room(lists))
 
     def _asks(self, found: Found) -> Iterator[Ask]:
         """Yield every series that is worth a request."""
@@ -199,11 +201,11 @@ class Poll:
         return sorted(visits, key=lambda visit: rank.get(visit.location_id, -1)), quiet
 
     def _quiet(self, sight: Sight, left: dict[int, SensorOutcome]) -> LocationReport:
-        """Remember that a location was looked at, and return its report."""
-        now, last = self._order.now, sight.state.last_successful_run
-        last = last if "deferred" in left.values() else now
-        state = msgspec.structs.replace(sight.state, last_fetch_time=now, last_successful_run=last)
-        self._parts.state.put(sight.location.id, state)
+        """Remember that a location was looked at, if it was, and return its report."""
+        if "deferred" not in left.values():  # who waits was not looked at, and comes the sooner
+            now = self._order.now
+            state = msgspec.structs.replace(sight.state, last_fetch_time=now, last_successful_run=now)
+            self._parts.state.put(sight.location.id, state)
         sensors = (_left(sensor, sight.known(sensor.id), left[sensor.id]) for sensor in sight.location.sensors)
         return LocationReport(sight.location.id, sight.location.name, "ok", Counts(), sensors=tuple(sensors))
 

@@ -168,8 +168,10 @@ def test_nothing_is_asked_of_a_sensor_that_has_all_its_rows() -> None:
 @pytest.mark.parametrize(
     ("known", "standing", "found", "expected"),
     [
-        (state(), Standing.STEP, Verdict.MORE, Due(Urgency.NEWS, NOON - HOUR)),
-        (state(), Standing.BEHIND, None, Due(Urgency.NEWS, NOON - HOUR)),
+        (state(), Standing.STEP, Verdict.MORE, Due(Urgency.NEWS, NOW - HOUR)),
+        (state(), Standing.BEHIND, None, Due(Urgency.NEWS, NOW - HOUR)),
+        (state(NOON - 9 * DAY), Standing.SILENT, Verdict.MORE, Due(Urgency.NEWS, NOW - HOUR)),
+        (state(NOON, Rhythm(3600, NOW - DAY)), Standing.STEP, Verdict.MORE, Due(Urgency.NEWS, NOON)),
         (SensorState(), Standing.FIRST, None, Due(Urgency.FIRST_LOAD, NOW)),
         (SensorState(), Standing.FIRST, Verdict.NOTHING, Due(Urgency.ROUTINE, NOW)),
         (SensorState(parked_until=NOW - HOUR), Standing.AGAIN, None, Due(Urgency.ROUTINE, NOW - HOUR)),
@@ -260,6 +262,7 @@ def test_where_there_is_always_news_the_others_still_have_their_part() -> None:
     wanted = [*asks(*[Urgency.NEWS] * 40), *asks(*[Urgency.FIRST_LOAD] * 40, location_id=2)]
     taken = planner.choose(wanted, 16).taken
     assert Counter(ask.urgency for ask in taken) == {Urgency.NEWS: 14, Urgency.FIRST_LOAD: 2}
+    assert Counter(ask.urgency for ask in planner.choose(wanted, 5).taken) == {Urgency.NEWS: 4, Urgency.FIRST_LOAD: 1}
     assert len(planner.choose(asks(*[Urgency.NEWS] * 40, *[Urgency.SPARE] * 9), 16).taken) == 16
 
 

@@ -141,13 +141,18 @@ def interval_of(rhythm: Rhythm) -> timedelta | None:
     return None if rhythm.interval_seconds is None else timedelta(seconds=rhythm.interval_seconds)
 
 
-def probes(open_: Mapping[int, Counter[int]], firsts: Counter[int], selected: Counter[int]) -> Probes:
+def probes(
+    open_: Mapping[int, Counter[int]], firsts: Counter[int], selected: Counter[int], room: int | None = None
+) -> Probes:
     """Return the lists that are cheaper than asking for each series, or for each location's own list.
 
-    `open_` are, by location, the sensors of each parameter that a list may settle; `firsts` the sensors of each
-    parameter that were never read, and `selected` all that are followed. A location of which one sensor is left to ask
-    needs no list. Parameters are taken as long as that spares more locations than their lists have pages, those first
-    whose pages tell most.
+    `open_` are, by location and in the order of their turns, the sensors of each parameter that a list may settle;
+    `firsts` the sensors of each parameter that were never read, and `selected` all that are followed. A location of
+    which one sensor is left to ask needs no list. Parameters are taken as long as that spares more locations than their
+    lists have pages, those first whose pages tell most.
+
+    Half of the room in requests (None: any) is for lists at most: they settle what has one new row, and what has more
+    would never be asked for where each poll has more lists than room.
     """
     wanted: Counter[int] = sum(open_.values(), Counter())
     pages = {parameter: pages_of(parameter, selected) for parameter in wanted | firsts}
@@ -165,12 +170,19 @@ def probes(open_: Mapping[int, Counter[int]], firsts: Counter[int], selected: Co
         cost += pages[parameter] - sum(not left[location_id] for location_id in owners[parameter])
         if cost < best:
             best, taken = cost, number
-    chosen = set(order[:taken]) | {each for each, n in firsts.items() if n >= FIRST_SHARE * pages[each]}
+    worth = [*order[:taken], *(each for each, n in firsts.items() if n >= FIRST_SHARE * pages[each])]
+    left_room = math.inf if room is None else room // 2
+    chosen: set[int] = set()
+    for parameter in dict.fromkeys(worth):
+        if pages[parameter] <= left_room:
+            chosen.add(parameter)
+            left_room -= pages[parameter]
     alone = {
         location_id: sum(n for parameter, n in counts.items() if parameter not in chosen)
         for location_id, counts in open_.items()
     }
-    return Probes(tuple(sorted(chosen)), tuple(location_id for location_id, n in alone.items() if n > 1))
+    listed = [location_id for location_id, n in alone.items() if n > 1]
+    return Probes(tuple(sorted(chosen)), tuple(listed if room is None else listed[: int(left_room)]))
 
 
 def pages_of(parameter: int, selected: Counter[int]) -> int:
@@ -245,8 +257,13 @@ def due(
         # One that OpenAQ's list shows without a row to load is most likely dead: it is read once all others are.
         return Due(Urgency.ROUTINE if found is Verdict.NOTHING else Urgency.FIRST_LOAD, state.watermark or now)
     if standing is Standing.BEHIND or found is Verdict.MORE:
-        return Due(Urgency.NEWS, state.watermark or now)
+        return Due(Urgency.NEWS, _known_to(state) or now)
     return _due_again(state, look_back, again=again, now=now)
+
+
+def _known_to(state: SensorState) -> datetime | None:
+    """Return up to when a sensor is known: a read that found nothing new was its turn too, or the dead come first."""
+    return max((stamp for stamp in (state.watermark, state.rhythm.read_at) if stamp is not None), default=None)
 
 
 def _due_again(state: SensorState, look_back: timedelta, *, again: bool, now: datetime) -> Due | None:
@@ -268,7 +285,8 @@ def choose(asks: Iterable[Ask], room: int | None) -> Choice:
     """Return the most urgent asks that fit into so many requests, and the others; None: all fit.
 
     Of one urgency each location has its first turn before any has its second, and the oldest comes first. A part of the
-    room is for first loads and the routine, so that a selection too large for its key starves none of its sensors.
+    room, at least one request of four, is for first loads and the routine, so that a selection too large for its key
+    starves none of its sensors.
     """
     ranked = _ranked(asks)
     if room is None:
@@ -276,7 +294,8 @@ def choose(asks: Iterable[Ask], room: int | None) -> Choice:
     urgent = [ask for ask in ranked if ask.urgency <= Urgency.LOOK_BACK]
     patient = ranked[len(urgent) :]
     waiting = sum(ask.requests for ask in patient if ask.urgency is not Urgency.SPARE)
-    first = _fitting(urgent, room - min(room // PATIENT_SHARE, waiting))
+    share = max(room // PATIENT_SHARE, min(1, room // 4))
+    first = _fitting(urgent, room - min(share, waiting))
     second = _fitting(patient, room - sum(ask.requests for ask in first.taken))
     return Choice(first.taken + second.taken, first.deferred + second.deferred)
 
