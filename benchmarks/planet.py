@@ -59,12 +59,22 @@ class Shares(NamedTuple):
 class Planet:
     """A planet on a simulator, and a folder that follows it from `start` on."""
 
-    def __init__(self, folder: Path, base_url: str, start: datetime, locations: int, *, by_ids: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        base_url: str,
+        start: datetime,
+        locations: int,
+        *,
+        by_ids: bool,
+        python: str = sys.executable,
+    ) -> None:
         self.start = self.now = start
         self.world: BenchWorld = named.planet(locations=locations, now=start)
         self._folder = folder
         self._base_url = base_url
         self._by_ids = by_ids
+        self._python = python
         ids = range(FIRST_LOCATION, FIRST_LOCATION + locations) if by_ids else ("planet",)
         data, place = {"initial_days": FIRST_DAYS}, {"location": str(folder / "archive")}
         self._config = configure(folder, base_url=base_url, ids=ids, data=data, archive=place)
@@ -126,7 +136,7 @@ class Planet:
         control = self._base_url.removesuffix("/v3") + "/_simulator/requests"
         requests.delete(control, timeout=60).raise_for_status()
         moment = (now or self.now).isoformat()
-        command = [sys.executable, "-m", "benchmarks.virtual", moment, *arguments, "--json"]
+        command = [self._python, "-m", "benchmarks.virtual", moment, *arguments, "--json"]
         found = figures(command, self._config, accept=FELL_SHORT)
         return Poll(found, int(requests.get(control, timeout=60).json()["total"]))
 

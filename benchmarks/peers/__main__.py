@@ -170,7 +170,7 @@ def planet(clients: Iterable[Client], folder: Path, *, locations: int) -> Iterat
     """Measure an hour of the planet; the others ask once for each sensor there is, so their requests are reckoned."""
     kind, start = f"planet, {locations:,} x 4, steady hour", _present() - HOUR
     with simulator(start, speed=0, world="planet", locations=locations) as base_url:
-        earth = Planet(folder / "planet", base_url, start, locations, by_ids=False)
+        earth = Planet(folder / "planet", base_url, start, locations, by_ids=False, python=str(PYTHON))
         for client in clients:
             if client.name != "ours":
                 minutes = minutes_for(locations * SENSORS, per_minute=PER_MINUTE, per_hour=PER_HOUR)

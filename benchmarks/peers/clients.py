@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -52,7 +51,7 @@ class Ours:
 
     def poll(self, folder: Path, now: datetime) -> Cost:
         """Run the command."""
-        command = [sys.executable, "-m", "benchmarks.virtual", now.isoformat(), "run", "--json"]
+        command = [str(PYTHON), "-m", "benchmarks.virtual", now.isoformat(), "run", "--json"]
         return figures(command, folder / "config.yaml", accept=FELL_SHORT).cost
 
     def keys(self, folder: Path) -> list[str]:
