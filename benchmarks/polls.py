@@ -86,6 +86,8 @@ def figures(command: Sequence[str], config: Path, *, accept: Container[int] = (0
     """Run a command that prints the report of a run, and return what that and the operating system say."""
     environment = {"OPENAQ_API_KEY": KEY, "XDG_STATE_HOME": str(config.parent)}
     output, cost = run([*command, "--config", str(config)], environment=environment, accept=accept)
+    if not output:
+        raise SystemExit(f"{' '.join(command)} printed no report")
     report = json.loads(output)
     new = sum(location["new"] for location in report["locations"])
     return Figures(report["requests"], report["total_records_fetched"], new, cost, report.get("deferred", 0))

@@ -16,8 +16,9 @@ WORLD = World(locations=2, sensors=2, days=3, late_share=0.2)
 
 
 def test_a_client_that_reads_all_misses_nothing_and_what_it_loses_or_doubles_is_counted(tmp_path: Path) -> None:
-    peer, since = Peer("plain", python=Path(sys.executable)), since_of(START, WORLD)
-    clients: list[Client] = [peer, Ours()]
+    python, since = Path(sys.executable), since_of(START, WORLD)
+    peer = Peer("plain", python=python)
+    clients: list[Client] = [peer, Ours(python=python)]
     with WORLD.served(START) as server:
         for client in clients:
             folder = tmp_path / client.name

@@ -43,6 +43,9 @@ class Ours:
 
     name = "ours"
 
+    def __init__(self, *, python: Path = PYTHON) -> None:
+        self._python = str(python)
+
     def prepare(self, folder: Path, base_url: str, world: World, since: datetime) -> None:
         """Write `config.yaml`; a first load goes back by days, so `since` says nothing new."""
         del since
@@ -51,7 +54,7 @@ class Ours:
 
     def poll(self, folder: Path, now: datetime) -> Cost:
         """Run the command."""
-        command = [str(PYTHON), "-m", "benchmarks.virtual", now.isoformat(), "run", "--json"]
+        command = [self._python, "-m", "benchmarks.virtual", now.isoformat(), "run", "--json"]
         return figures(command, folder / "config.yaml", accept=FELL_SHORT).cost
 
     def keys(self, folder: Path) -> list[str]:
