@@ -49,6 +49,13 @@ def test_a_sweep_that_is_narrower_than_the_look_back_narrows_nothing() -> None:
     assert window(state, lookback=3 * DAY, sweep=DAY) == Window(NOW - HOUR - 3 * DAY, NOW)
 
 
+def test_a_sweep_that_had_to_wait_reaches_back_as_far_as_it_would_have_on_its_day() -> None:
+    # A short room: lists kept the watermark going for five days, and what came late meanwhile was never looked for.
+    state = SensorState(watermark=NOW - HOUR, swept=NOW - 5 * DAY)
+    assert window(state) == Window(NOW - 5 * DAY - 2 * DAY, NOW)
+    assert window(state, sweep=timedelta(0)) == Window(NOW - 5 * DAY, NOW)
+
+
 def test_a_sensor_whose_window_was_never_read_whole_is_asked_for_the_first_span_again() -> None:
     # A first load that was cut off, a reset: between the first day and the watermark there may be holes.
     state = SensorState(watermark=NOW - HOUR)

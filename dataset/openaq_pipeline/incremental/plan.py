@@ -30,18 +30,21 @@ def plan_window(
 
     A sensor without a watermark starts `initial` ago, or further back if it was read since and was still silent then;
     one whose window was never read whole starts at least as far back, because there may be holes behind its watermark.
-    Once a day the look-back is the wider of `lookback` and `sweep`, for rows that came later than usual. Bounds are
-    whole seconds, as OpenAQ's are.
+    Once a day the look-back is the wider of `lookback` and `sweep`, for rows that came later than usual; one that is
+    overdue reaches back as far as it would have on its day, or what came since would be beyond it. Bounds are whole
+    seconds, as OpenAQ's are.
     """
     if is_parked(state, now):
         return None
     if state.watermark is None:
         start = now - initial if state.swept is None else min(now - initial, state.swept - lookback)
     else:
-        back = max(lookback, sweep) if is_sweep_due(state, now) else lookback
-        start = min(state.watermark, now) - back
+        swept = is_sweep_due(state, now)
+        start = min(state.watermark, now) - (max(lookback, sweep) if swept else lookback)
         if state.swept is None:
             start = min(start, now - initial)
+        elif swept:
+            start = min(start, state.swept - max(sweep - SWEEP_EVERY, timedelta(0)))
     window = Window(start.replace(microsecond=0), now.replace(microsecond=0))
     return window if window.length > timedelta(0) else None
 
