@@ -72,6 +72,11 @@ def test_a_sensor_silent_until_yesterday_is_asked_for_the_initial_span() -> None
     assert window(SensorState(swept=NOW - DAY), initial=30 * DAY) == Window(NOW - 30 * DAY, NOW)
 
 
+def test_a_sensor_parked_under_a_clock_that_was_set_back_is_asked() -> None:
+    assert not plan.is_parked(SensorState(parked_until=NOW + timedelta(days=365)), NOW)
+    assert plan.is_parked(SensorState(parked_until=NOW + DAY), NOW)
+
+
 @pytest.mark.parametrize("until", [NOW + HOUR, NOW + timedelta(microseconds=1)])
 def test_a_parked_sensor_is_asked_nothing(until: datetime) -> None:
     assert window(SensorState(watermark=NOW - DAY, parked_until=until)) is None

@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 from openaq_pipeline.model import SensorState, Window
 
 SWEEP_EVERY = timedelta(hours=24)
+LONGEST_PARKING = timedelta(hours=24)
 PAGE_ROWS = 1000
 USUAL_INTERVAL = timedelta(hours=1)
 
 
 def is_parked(state: SensorState, now: datetime) -> bool:
-    """Say whether a sensor is parked and its next probe not yet due."""
-    return state.parked_until is not None and now < state.parked_until
+    """Say whether a sensor is parked and its next probe not yet due; one too far ahead is of a clock set back since."""
+    return state.parked_until is not None and timedelta(0) < state.parked_until - now <= LONGEST_PARKING
 
 
 def is_sweep_due(state: SensorState, now: datetime) -> bool:
