@@ -8,10 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
 from openaq_pipeline import run
+from openaq_pipeline.errors import StorageError
+from openaq_pipeline.model import LatestPage
+from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.order import Order
 from openaq_pipeline.reports import RunReport
 from openaq_pipeline.settings import ApiSettings, DataSettings, Settings, ValidationSettings
@@ -21,6 +25,7 @@ from openaq_pipeline.simulator.control import NewRow
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
 from openaq_pipeline.simulator.worlds.bench import BenchWorld, Habit
+from openaq_pipeline.storage.state import StateFile
 from tests.conftest import NO_LIMIT, Simulate
 
 HOUR = timedelta(hours=1)
@@ -250,6 +255,31 @@ def test_a_parked_sensor_that_still_fails_costs_one_request_and_one_that_answers
     report = follower.poll(2 * HOUR)
     assert report.complete
     assert len(follower.rows()) == SENSORS * (FIRST_HOURS + 28)
+
+
+def test_a_disk_that_is_full_ends_a_quiet_poll_with_a_report(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: StateFile) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(StateFile, "_save", full)
+    report = follower.poll(timedelta(minutes=45))
+    assert (report.complete, report.error) == (False, "the disk is full")
+
+
+def test_a_row_of_a_list_belongs_to_where_its_sensor_is_followed(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Api.location_latest
+
+    def elsewhere(api: Api, location_id: int) -> LatestPage:
+        page = listed(api, location_id)
+        return LatestPage([msgspec.structs.replace(row, location_id=777) for row in page.rows], page.found)
+
+    monkeypatch.setattr(Api, "location_latest", elsewhere)
+    assert follower.poll(HOUR).counts.new == LOCATIONS * SENSORS
+    assert {row["location_id"] for row in follower.rows()} == {follower.settings.locations[0]}
 
 
 # Room

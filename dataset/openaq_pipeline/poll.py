@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
 
+from openaq_pipeline.errors import StorageError
 from openaq_pipeline.incremental import plan, planner
 from openaq_pipeline.incremental.planner import Ask, Choice, Due, Standing, Urgency, Verdict
 from openaq_pipeline.model import Counts, Location, LocationState, Sensor, SensorState
@@ -205,7 +207,8 @@ class Poll:
         if "deferred" not in left.values():  # who waits was not looked at, and comes the sooner
             now = self._order.now
             state = msgspec.structs.replace(sight.state, last_fetch_time=now, last_successful_run=now)
-            self._parts.state.put(sight.location.id, state)
+            with suppress(StorageError):  # it is remembered, and the end of the run writes it or tells why not
+                self._parts.state.put(sight.location.id, state)
         sensors = (_left(sensor, sight.known(sensor.id), left[sensor.id]) for sensor in sight.location.sensors)
         return LocationReport(sight.location.id, sight.location.name, "ok", Counts(), sensors=tuple(sensors))
 

@@ -145,7 +145,7 @@ def test_a_sensor_that_may_well_be_dead_is_not_missed_in_a_list(standing: Standi
 
 
 def test_a_latest_row_becomes_a_measurement_with_the_unit_of_its_sensor_and_no_word_on_flags() -> None:
-    row = planner.as_measurement(latest(NOON), Sensor(11, 10, "o3", "ppm"), HOURLY, NOW)
+    row = planner.as_measurement(1, latest(NOON), Sensor(11, 10, "o3", "ppm"), HOURLY, NOW)
     assert (row.sensors_id, row.parameters_id, row.parameter, row.units, row.value) == (11, 10, "o3", "ppm", 7.0)
     assert (row.datetime, row.datetime_local, row.interval_seconds, row.has_flags) == (NOON, "local", 3600, None)
     assert (row.source, row.first_seen) == ("latest", NOW)

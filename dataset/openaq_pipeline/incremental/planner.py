@@ -206,10 +206,13 @@ def verdict(state: SensorState, standing: Standing, row: Latest | None) -> Verdi
     return Verdict.NEXT if is_next(state.watermark, state.rhythm.interval_seconds, row.datetime) else Verdict.MORE
 
 
-def as_measurement(row: Latest, sensor: Sensor, rhythm: Rhythm, now: datetime) -> Measurement:
-    """Return a latest row as a measurement: parameter and unit are the sensor's, and of flags nothing is told."""
+def as_measurement(location_id: int, row: Latest, sensor: Sensor, rhythm: Rhythm, now: datetime) -> Measurement:
+    """Return a latest row as a measurement: parameter and unit are the sensor's, and of flags nothing is told.
+
+    It belongs to the location at which the sensor is followed, as its series does, whatever the list says.
+    """
     return Measurement(
-        location_id=row.location_id,
+        location_id=location_id,
         sensors_id=sensor.id,
         parameters_id=sensor.parameters_id,
         parameter=sensor.parameter,
