@@ -24,7 +24,7 @@ import msgspec
 
 from openaq_pipeline.incremental import lateness, plan
 from openaq_pipeline.incremental.rhythm import is_next
-from openaq_pipeline.model import Latest, Measurement, Rhythm, Sensor, SensorState
+from openaq_pipeline.model import Latest, LocationState, Measurement, Rhythm, Sensor, SensorState
 
 BEHIND_STEPS = 1.5
 """So many intervals since the last look, and there should be more than one new row: a latest one would not do."""
@@ -301,6 +301,24 @@ def choose(asks: Iterable[Ask], room: int | None) -> Choice:
     first = _fitting(urgent, room - min(share, waiting))
     second = _fitting(patient, room - sum(ask.requests for ask in first.taken))
     return Choice(first.taken + second.taken, first.deferred + second.deferred)
+
+
+def usual_requests(locations: Iterable[LocationState], gap: timedelta) -> int:
+    """Return how many requests a poll of these locations sends where one begins so long after the other.
+
+    Series with several new rows by then, or at no even intervals, are asked for each time. The others of a location
+    cost its list, and each one its sweep, and the location its description, once a day.
+    """
+    requests = 0.0
+    for location in locations:
+        listed = sum(_is_listed(state, gap) for state in location.sensors.values())
+        requests += len(location.sensors) - listed + bool(listed) + (listed + 1) * min(1.0, gap / plan.SWEEP_EVERY)
+    return math.ceil(requests)
+
+
+def _is_listed(state: SensorState, gap: timedelta) -> bool:
+    interval = interval_of(state.rhythm)
+    return state.swept is not None and interval is not None and gap < BEHIND_STEPS * interval
 
 
 def _ranked(asks: Iterable[Ask]) -> list[Ask]:
