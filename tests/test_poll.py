@@ -333,6 +333,20 @@ def test_sensors_that_are_silent_for_ever_starve_no_other(simulate: Simulate, tm
     assert [len(follower.rows(location)) for location in range(3, 6)] == [FIRST_HOURS + 4] * 3
 
 
+def test_locations_that_openaq_does_not_have_take_no_room_from_the_others(follower: Follower) -> None:
+    unknown = list(range(5_000_001, 5_000_021))
+    follower.settings = follower.settings.model_copy(update={"locations": [*follower.settings.locations, *unknown]})
+    assert follower.poll(HOUR, room=2 * LOCATIONS).counts.new == LOCATIONS * SENSORS
+
+
+def test_who_polls_often_within_a_room_reads_nothing_again(follower: Follower) -> None:
+    asked = Counter[str]()
+    for _ in range(4):
+        follower.poll(HOUR / 4, room=500)
+        asked += follower.asked()
+    assert asked == {"list": LOCATIONS}
+
+
 def test_a_first_load_may_take_several_polls(simulate: Simulate, tmp_path: Path) -> None:
     world = named.bench(locations=LOCATIONS, sensors=SENSORS, days=20, now=START)
     follower = Follower(simulate(world, Options(requests_per_minute=0)), tmp_path / "data")
@@ -356,6 +370,13 @@ def test_a_dry_run_says_what_a_poll_then_asks(follower: Follower) -> None:
     plan = run.dry_run(follower.settings, Order(follower.now), room=5)
     assert (plan.lists, plan.news, plan.requests, plan.deferred) == (0, 5, 5, LOCATIONS * SENSORS - 5)
     assert follower.poll(room=5).requests == plan.requests
+
+
+def test_a_dry_run_of_unknown_locations_keeps_to_the_room(simulate: Simulate, tmp_path: Path) -> None:
+    world = named.bench(locations=LOCATIONS, sensors=SENSORS, days=20, now=START)
+    follower = Follower(simulate(world, Options(requests_per_minute=0)), tmp_path / "data")
+    plan = run.dry_run(follower.settings, Order(follower.now), room=8)
+    assert (plan.requests, plan.first_loads, plan.deferred) == (8, 5, 7)
 
 
 def test_a_server_whose_clock_runs_behind_costs_requests_and_no_row(follower: Follower) -> None:
