@@ -8,10 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
 from openaq_pipeline import run
+from openaq_pipeline.errors import StorageError
+from openaq_pipeline.model import LatestPage
+from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.order import Order
 from openaq_pipeline.reports import RunReport
 from openaq_pipeline.settings import ApiSettings, DataSettings, Settings, ValidationSettings
@@ -21,6 +25,7 @@ from openaq_pipeline.simulator.control import NewRow
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
 from openaq_pipeline.simulator.worlds.bench import BenchWorld, Habit
+from openaq_pipeline.storage.state import StateFile
 from tests.conftest import NO_LIMIT, Simulate
 
 HOUR = timedelta(hours=1)
@@ -252,6 +257,31 @@ def test_a_parked_sensor_that_still_fails_costs_one_request_and_one_that_answers
     assert len(follower.rows()) == SENSORS * (FIRST_HOURS + 28)
 
 
+def test_a_disk_that_is_full_ends_a_quiet_poll_with_a_report(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: StateFile) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(StateFile, "_save", full)
+    report = follower.poll(timedelta(minutes=45))
+    assert (report.complete, report.error) == (False, "the disk is full")
+
+
+def test_a_row_of_a_list_belongs_to_where_its_sensor_is_followed(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Api.location_latest
+
+    def elsewhere(api: Api, location_id: int) -> LatestPage:
+        page = listed(api, location_id)
+        return LatestPage([msgspec.structs.replace(row, location_id=777) for row in page.rows], page.found)
+
+    monkeypatch.setattr(Api, "location_latest", elsewhere)
+    assert follower.poll(HOUR).counts.new == LOCATIONS * SENSORS
+    assert {row["location_id"] for row in follower.rows()} == {follower.settings.locations[0]}
+
+
 # Room
 
 
@@ -303,6 +333,20 @@ def test_sensors_that_are_silent_for_ever_starve_no_other(simulate: Simulate, tm
     assert [len(follower.rows(location)) for location in range(3, 6)] == [FIRST_HOURS + 4] * 3
 
 
+def test_locations_that_openaq_does_not_have_take_no_room_from_the_others(follower: Follower) -> None:
+    unknown = list(range(5_000_001, 5_000_021))
+    follower.settings = follower.settings.model_copy(update={"locations": [*follower.settings.locations, *unknown]})
+    assert follower.poll(HOUR, room=2 * LOCATIONS).counts.new == LOCATIONS * SENSORS
+
+
+def test_who_polls_often_within_a_room_reads_nothing_again(follower: Follower) -> None:
+    asked = Counter[str]()
+    for _ in range(4):
+        follower.poll(HOUR / 4, room=500)
+        asked += follower.asked()
+    assert asked == {"list": LOCATIONS}
+
+
 def test_a_first_load_may_take_several_polls(simulate: Simulate, tmp_path: Path) -> None:
     world = named.bench(locations=LOCATIONS, sensors=SENSORS, days=20, now=START)
     follower = Follower(simulate(world, Options(requests_per_minute=0)), tmp_path / "data")
@@ -326,6 +370,13 @@ def test_a_dry_run_says_what_a_poll_then_asks(follower: Follower) -> None:
     plan = run.dry_run(follower.settings, Order(follower.now), room=5)
     assert (plan.lists, plan.news, plan.requests, plan.deferred) == (0, 5, 5, LOCATIONS * SENSORS - 5)
     assert follower.poll(room=5).requests == plan.requests
+
+
+def test_a_dry_run_of_unknown_locations_keeps_to_the_room(simulate: Simulate, tmp_path: Path) -> None:
+    world = named.bench(locations=LOCATIONS, sensors=SENSORS, days=20, now=START)
+    follower = Follower(simulate(world, Options(requests_per_minute=0)), tmp_path / "data")
+    plan = run.dry_run(follower.settings, Order(follower.now), room=8)
+    assert (plan.requests, plan.first_loads, plan.deferred) == (8, 5, 7)
 
 
 def test_a_server_whose_clock_runs_behind_costs_requests_and_no_row(follower: Follower) -> None:

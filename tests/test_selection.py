@@ -244,7 +244,11 @@ def test_a_selection_that_outgrows_what_was_agreed_to_stays_as_it_was_until_aske
     kept = place.resolve(now() + 2 * DAY)
     assert len(kept.settings.locations) == 9
     assert "planet matches 12 locations now, 9 before" in kept.selections[0].warnings[0]
-    assert len(place.resolve(now() + 3 * DAY, yes=True).settings.locations) == 12
+    at_once = place.resolve(now() + 2 * DAY + timedelta(minutes=1), yes=True)
+    assert len(at_once.settings.locations) == 12, "who agrees need not wait for the next day"
+    simulator.requests.clear()
+    place.resolve(now() + 2 * DAY + timedelta(minutes=2), yes=True)
+    assert place.asked() == [], "nothing is held back any more"
 
 
 # --- remembered ---

@@ -18,7 +18,7 @@ import msgspec
 
 from openaq_pipeline import files, run
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
-from openaq_pipeline.incremental import due, plan
+from openaq_pipeline.incremental import due, plan, planner
 from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import Counts, Window
 from openaq_pipeline.openaq.api import Api
@@ -170,12 +170,12 @@ def _choose(
 
 def reserve_of(settings: Settings, stores: Stores, now: datetime) -> Reserve:
     """Return what a backfill leaves to the polls of this folder: what one of them may ask, as often as they come."""
-    api, gap = settings.api, due.gap_of(settings.schedule, now) / timedelta(hours=1)
     # Who runs it `once` has a schedule elsewhere: hourly is the usual one.
+    api, gap = settings.api, due.gap_of(settings.schedule, now) or timedelta(hours=1)
     return Reserve(
         *plan.reserve_for(
-            stores.state.requests_of_a_poll(),
-            gap or 1.0,
+            planner.usual_requests(stores.state.locations().values(), gap),
+            gap / timedelta(hours=1),
             per_minute=api.requests_per_minute,
             per_hour=api.requests_per_hour,
         )

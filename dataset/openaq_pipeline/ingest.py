@@ -198,7 +198,7 @@ class _LocationIngest:
         for latest in self._visit.latest:
             known = self._known(latest.sensors_id)
             if latest.sensors_id in by_id and is_next(known.watermark, known.rhythm.interval_seconds, latest.datetime):
-                row = as_measurement(latest, by_id[latest.sensors_id], known.rhythm, self._order.now)
+                row = as_measurement(self._id, latest, by_id[latest.sensors_id], known.rhythm, self._order.now)
                 self._take(row.sensors_id, Step(Page([row], []), row.datetime))
 
     def _read_all(self, sensors: Iterable[Sensor]) -> None:

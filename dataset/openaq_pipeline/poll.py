@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
 
+from openaq_pipeline.errors import StorageError
 from openaq_pipeline.incremental import plan, planner
 from openaq_pipeline.incremental.planner import Ask, Choice, Due, Standing, Urgency, Verdict
 from openaq_pipeline.model import Counts, Location, LocationState, Sensor, SensorState
@@ -25,14 +27,15 @@ from openaq_pipeline.settings import Settings
 WHOLE = 0
 """In the place of a sensor: all of a location whose sensors are not known yet."""
 
-USUAL_SENSORS = 6
-"""Reckoned for a location whose sensors are not known yet."""
+USUAL_REQUESTS = 7
+"""Reckoned for a location whose sensors are not known yet: its description and six of them."""
 
 LEAST_REACH = timedelta(days=1)
 """Lists of a parameter show sensors with a row younger than this at least: those that are alive."""
 
 JUST_BEFORE = timedelta(minutes=30)
-"""Who runs again so soon wants to know whether anything has changed: nothing new can be due by then."""
+"""Who runs again so soon wants to know whether anything has changed: nothing new can be due by then. But a poll with a
+limit, such as each of the scheduler's, saves requests."""
 
 OPEN = {Standing.STEP, Standing.SILENT}
 """What a list may settle."""
@@ -75,7 +78,9 @@ class Poll:
         known = {key: parts.metadata.get(key) for key in settings.locations}
         self._unknown = [key for key, found in known.items() if found is None]
         self._sights = [self._sight(found) for found in known.values() if found is not None]
-        self._lookups = {key for key in known if not parts.metadata.is_fresh(key, order.now)}
+        self._lookups = {
+            each.location.id for each in self._sights if not parts.metadata.is_fresh(each.location.id, order.now)
+        }
         self._selected = Counter(each.parameters_id for sight in self._sights for each in sight.location.sensors)
         self._probes = planner.probes(*self._open(), self._selected, self._left_room())
 
@@ -161,7 +166,7 @@ class Poll:
     def _asks(self, found: Found) -> Iterator[Ask]:
         """Yield every series that is worth a request."""
         for key in self._unknown:
-            yield Ask(key, WHOLE, Urgency.FIRST_LOAD, self._order.now, USUAL_SENSORS)
+            yield Ask(key, WHOLE, Urgency.FIRST_LOAD, self._order.now, USUAL_REQUESTS)
         for sight in self._sights:
             for sensor in sight.location.sensors:
                 due = self._due(sight, sensor, found)
@@ -171,7 +176,8 @@ class Poll:
     def _due(self, sight: Sight, sensor: Sensor, found: Found) -> Due | None:
         standing, known, now = sight.standings[sensor.id], sight.known(sensor.id), self._order.now
         if sight.trusted or standing is Standing.PARKED:
-            again = sight.state.last_fetch_time is not None and abs(now - sight.state.last_fetch_time) < JUST_BEFORE
+            last = sight.state.last_fetch_time
+            again = self._room is None and last is not None and abs(now - last) < JUST_BEFORE
             told = found(sight, sensor)
             return planner.due(known, standing, told, look_back=sight.look_back, again=again, now=now)
         return Due(Urgency.NEWS, known.watermark or now)
@@ -205,7 +211,8 @@ class Poll:
         if "deferred" not in left.values():  # who waits was not looked at, and comes the sooner
             now = self._order.now
             state = msgspec.structs.replace(sight.state, last_fetch_time=now, last_successful_run=now)
-            self._parts.state.put(sight.location.id, state)
+            with suppress(StorageError):  # it is remembered, and the end of the run writes it or tells why not
+                self._parts.state.put(sight.location.id, state)
         sensors = (_left(sensor, sight.known(sensor.id), left[sensor.id]) for sensor in sight.location.sensors)
         return LocationReport(sight.location.id, sight.location.name, "ok", Counts(), sensors=tuple(sensors))
 

@@ -225,7 +225,8 @@ def planned(settings: Settings, order: Order, *, room: int | None = None) -> tup
         if order.span is not None:
             found = make_plan(parts, settings, order, more_requests=chosen.requests + looked_up)
         else:
-            found = Poll(parts, order, settings, room).expected(chosen.requests + looked_up)
+            more = chosen.requests + looked_up
+            found = Poll(parts, order, settings, None if room is None else room - more).expected(more)
         return msgspec.structs.replace(found, selections=chosen.selections), settings
 
 

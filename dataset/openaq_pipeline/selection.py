@@ -114,7 +114,8 @@ class _Resolving:
     def take(self, selection: Selection, before: Resolved | None) -> None:
         """Resolve one selection, or keep to what it was `before` (None: it is new)."""
         key = str(selection)
-        if before is not None and (self._api is None or before.is_fresh(self._now)):
+        agreed = self._yes and before is not None and before.held_back
+        if before is not None and (self._api is None or (before.is_fresh(self._now) and not agreed)):
             self._keep(key, before)
             return
         try:
@@ -323,7 +324,7 @@ def _outgrown(key: str, before: Resolved, after: Resolved) -> str:
 def _kept(before: Resolved, after: Resolved, found: Iterable[Location]) -> Resolved:
     """Return what is left of a selection as it was, now that it was asked anew."""
     there = tuple(sorted(set(before.locations) & set(after.locations)))
-    return msgspec.structs.replace(after, locations=there, sensors=_count(found, after.parameters))
+    return msgspec.structs.replace(after, locations=there, sensors=_count(found, after.parameters), held_back=True)
 
 
 def _advice(selection: Selection) -> str:

@@ -49,6 +49,13 @@ def test_a_sweep_that_is_narrower_than_the_look_back_narrows_nothing() -> None:
     assert window(state, lookback=3 * DAY, sweep=DAY) == Window(NOW - HOUR - 3 * DAY, NOW)
 
 
+def test_a_sweep_that_had_to_wait_reaches_back_as_far_as_it_would_have_on_its_day() -> None:
+    # A short room: lists kept the watermark going for five days, and what came late meanwhile was never looked for.
+    state = SensorState(watermark=NOW - HOUR, swept=NOW - 5 * DAY)
+    assert window(state) == Window(NOW - 5 * DAY - 2 * DAY, NOW)
+    assert window(state, sweep=timedelta(0)) == Window(NOW - 5 * DAY, NOW)
+
+
 def test_a_sensor_whose_window_was_never_read_whole_is_asked_for_the_first_span_again() -> None:
     # A first load that was cut off, a reset: between the first day and the watermark there may be holes.
     state = SensorState(watermark=NOW - HOUR)
@@ -63,6 +70,11 @@ def test_a_sensor_that_was_silent_when_last_read_is_asked_from_then_on_however_l
 
 def test_a_sensor_silent_until_yesterday_is_asked_for_the_initial_span() -> None:
     assert window(SensorState(swept=NOW - DAY), initial=30 * DAY) == Window(NOW - 30 * DAY, NOW)
+
+
+def test_a_sensor_parked_under_a_clock_that_was_set_back_is_asked() -> None:
+    assert not plan.is_parked(SensorState(parked_until=NOW + timedelta(days=365)), NOW)
+    assert plan.is_parked(SensorState(parked_until=NOW + DAY), NOW)
 
 
 @pytest.mark.parametrize("until", [NOW + HOUR, NOW + timedelta(microseconds=1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from openaq_pipeline.incremental import planner
 from openaq_pipeline.incremental.planner import Ask, Due, Probes, Standing, Urgency, Verdict
-from openaq_pipeline.model import Latest, Rhythm, Sensor, SensorState
+from openaq_pipeline.model import Latest, LocationState, Rhythm, Sensor, SensorState
 
 NOW = datetime(2026, 11, 25, 12, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -145,7 +146,7 @@ def test_a_sensor_that_may_well_be_dead_is_not_missed_in_a_list(standing: Standi
 
 
 def test_a_latest_row_becomes_a_measurement_with_the_unit_of_its_sensor_and_no_word_on_flags() -> None:
-    row = planner.as_measurement(latest(NOON), Sensor(11, 10, "o3", "ppm"), HOURLY, NOW)
+    row = planner.as_measurement(1, latest(NOON), Sensor(11, 10, "o3", "ppm"), HOURLY, NOW)
     assert (row.sensors_id, row.parameters_id, row.parameter, row.units, row.value) == (11, 10, "o3", "ppm", 7.0)
     assert (row.datetime, row.datetime_local, row.interval_seconds, row.has_flags) == (NOON, "local", 3600, None)
     assert (row.source, row.first_seen) == ("latest", NOW)
@@ -264,6 +265,24 @@ def test_where_there_is_always_news_the_others_still_have_their_part() -> None:
     assert Counter(ask.urgency for ask in taken) == {Urgency.NEWS: 14, Urgency.FIRST_LOAD: 2}
     assert Counter(ask.urgency for ask in planner.choose(wanted, 5).taken) == {Urgency.NEWS: 4, Urgency.FIRST_LOAD: 1}
     assert len(planner.choose(asks(*[Urgency.NEWS] * 40, *[Urgency.SPARE] * 9), 16).taken) == 16
+
+
+@pytest.mark.parametrize(
+    ("gap", "requests"),
+    [
+        (HOUR, 100 + math.ceil(100 * 5 / 24)),
+        (HOUR / 4, 100 + math.ceil(100 * 5 / 96)),
+        (2 * HOUR, 400 + math.ceil(100 / 12)),
+    ],
+)
+def test_a_backfill_leaves_polls_what_they_ask_now(gap: timedelta, requests: int) -> None:
+    location = LocationState(sensors={number: state() for number in range(4)})
+    assert planner.usual_requests([location] * 100, gap) == requests
+
+
+def test_what_was_never_read_and_what_is_irregular_is_asked_for_each_time() -> None:
+    location = LocationState(sensors={1: SensorState(), 2: state(rhythm=Rhythm(None, NOW)), 3: state()})
+    assert planner.usual_requests([location], HOUR) == 4
 
 
 @given(

@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 from openaq_pipeline.model import SensorState, Window
 
 SWEEP_EVERY = timedelta(hours=24)
+LONGEST_PARKING = timedelta(hours=24)
 PAGE_ROWS = 1000
 USUAL_INTERVAL = timedelta(hours=1)
 
 
 def is_parked(state: SensorState, now: datetime) -> bool:
-    """Say whether a sensor is parked and its next probe not yet due."""
-    return state.parked_until is not None and now < state.parked_until
+    """Say whether a sensor is parked and its next probe not yet due; one too far ahead is of a clock set back since."""
+    return state.parked_until is not None and timedelta(0) < state.parked_until - now <= LONGEST_PARKING
 
 
 def is_sweep_due(state: SensorState, now: datetime) -> bool:
@@ -30,18 +31,21 @@ def plan_window(
 
     A sensor without a watermark starts `initial` ago, or further back if it was read since and was still silent then;
     one whose window was never read whole starts at least as far back, because there may be holes behind its watermark.
-    Once a day the look-back is the wider of `lookback` and `sweep`, for rows that came later than usual. Bounds are
-    whole seconds, as OpenAQ's are.
+    Once a day the look-back is the wider of `lookback` and `sweep`, for rows that came later than usual; one that is
+    overdue reaches back as far as it would have on its day, or what came since would be beyond it. Bounds are whole
+    seconds, as OpenAQ's are.
     """
     if is_parked(state, now):
         return None
     if state.watermark is None:
         start = now - initial if state.swept is None else min(now - initial, state.swept - lookback)
     else:
-        back = max(lookback, sweep) if is_sweep_due(state, now) else lookback
-        start = min(state.watermark, now) - back
+        swept = is_sweep_due(state, now)
+        start = min(state.watermark, now) - (max(lookback, sweep) if swept else lookback)
         if state.swept is None:
             start = min(start, now - initial)
+        elif swept:
+            start = min(start, state.swept - max(sweep - SWEEP_EVERY, timedelta(0)))
     window = Window(start.replace(microsecond=0), now.replace(microsecond=0))
     return window if window.length > timedelta(0) else None
 

@@ -24,7 +24,7 @@ import msgspec
 
 from openaq_pipeline.incremental import lateness, plan
 from openaq_pipeline.incremental.rhythm import is_next
-from openaq_pipeline.model import Latest, Measurement, Rhythm, Sensor, SensorState
+from openaq_pipeline.model import Latest, LocationState, Measurement, Rhythm, Sensor, SensorState
 
 BEHIND_STEPS = 1.5
 """So many intervals since the last look, and there should be more than one new row: a latest one would not do."""
@@ -206,10 +206,13 @@ def verdict(state: SensorState, standing: Standing, row: Latest | None) -> Verdi
     return Verdict.NEXT if is_next(state.watermark, state.rhythm.interval_seconds, row.datetime) else Verdict.MORE
 
 
-def as_measurement(row: Latest, sensor: Sensor, rhythm: Rhythm, now: datetime) -> Measurement:
-    """Return a latest row as a measurement: parameter and unit are the sensor's, and of flags nothing is told."""
+def as_measurement(location_id: int, row: Latest, sensor: Sensor, rhythm: Rhythm, now: datetime) -> Measurement:
+    """Return a latest row as a measurement: parameter and unit are the sensor's, and of flags nothing is told.
+
+    It belongs to the location at which the sensor is followed, as its series does, whatever the list says.
+    """
     return Measurement(
-        location_id=row.location_id,
+        location_id=location_id,
         sensors_id=sensor.id,
         parameters_id=sensor.parameters_id,
         parameter=sensor.parameter,
@@ -298,6 +301,24 @@ def choose(asks: Iterable[Ask], room: int | None) -> Choice:
     first = _fitting(urgent, room - min(share, waiting))
     second = _fitting(patient, room - sum(ask.requests for ask in first.taken))
     return Choice(first.taken + second.taken, first.deferred + second.deferred)
+
+
+def usual_requests(locations: Iterable[LocationState], gap: timedelta) -> int:
+    """Return how many requests a poll of these locations sends where one begins so long after the other.
+
+    Series with several new rows by then, or at no even intervals, are asked for each time. The others of a location
+    cost its list, and each one its sweep, and the location its description, once a day.
+    """
+    requests = 0.0
+    for location in locations:
+        listed = sum(_is_listed(state, gap) for state in location.sensors.values())
+        requests += len(location.sensors) - listed + bool(listed) + (listed + 1) * min(1.0, gap / plan.SWEEP_EVERY)
+    return math.ceil(requests)
+
+
+def _is_listed(state: SensorState, gap: timedelta) -> bool:
+    interval = interval_of(state.rhythm)
+    return state.swept is not None and interval is not None and gap < BEHIND_STEPS * interval
 
 
 def _ranked(asks: Iterable[Ask]) -> list[Ask]:

@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from openaq_pipeline.incremental.plan import SWEEP_EVERY
+from openaq_pipeline.incremental.plan import LONGEST_PARKING, SWEEP_EVERY
 from openaq_pipeline.model import LocationState, SensorState
 
 FIRST_PARKING = timedelta(hours=1)
-LONGEST_PARKING = timedelta(hours=24)
 
 
 def advance(state: SensorState, reached: datetime | None, now: datetime) -> SensorState:

@@ -29,7 +29,7 @@ class Resolved(msgspec.Struct, frozen=True):
     """What a selection came to when OpenAQ was asked (`fetched`).
 
     `parameters` are the ids of the parameters to read, None: all. `sensors` counts the sensors to read. `accepted` is
-    how many locations were agreed to with --yes, 0: none were asked about.
+    how many locations were agreed to with --yes, 0: none were asked about. `held_back`: it has more that were not.
     """
 
     fetched: datetime
@@ -37,6 +37,7 @@ class Resolved(msgspec.Struct, frozen=True):
     sensors: int
     parameters: tuple[int, ...] | None = None
     accepted: int = 0
+    held_back: bool = False
 
     def is_fresh(self, now: datetime) -> bool:
         """Say whether it was asked within the last day."""

@@ -86,11 +86,6 @@ class StateFile:
         with self._guard:
             return dict(self._locations)
 
-    def requests_of_a_poll(self) -> int:
-        """Return how many requests a poll of this folder sends: one a sensor, and once a day one a location."""
-        with self._guard:
-            return sum(1 + len(location.sensors) for location in self._locations.values())
-
     def put(self, location_id: int, state: LocationState) -> None:
         """Remember a location's state, and write the file if the last time is long enough ago for its size."""
         with self._guard:
