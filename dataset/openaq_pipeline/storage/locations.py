@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -43,10 +44,13 @@ class LocationFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # A visit asks for its file some ten times, and making a path costs more than looking the file up.
+        self._path = lru_cache(maxsize=64)(folder.joinpath)
 
     def path(self, location_id: int) -> Path:
         """Return where a location's measurements are."""
-        return self._folder / f"location_{int(location_id)}.json"
+        path: Path = self._path(f"location_{int(location_id)}.json")
+        return path
 
     def lock(self, location_id: int) -> AbstractContextManager[None]:
         """Hold a location for one read, merge and write."""
