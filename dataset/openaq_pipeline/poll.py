@@ -17,7 +17,7 @@ import msgspec
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.incremental import plan, planner
 from openaq_pipeline.incremental.planner import Ask, Choice, Due, Standing, Urgency, Verdict
-from openaq_pipeline.model import Counts, Location, LocationState, Sensor, SensorState
+from openaq_pipeline.model import Counts, Location, LocationState, Sensor, SensorState, Window
 from openaq_pipeline.openaq.lists import Heard, listen
 from openaq_pipeline.order import Order, Parts, Visit
 from openaq_pipeline.ports import LatestSource
@@ -77,11 +77,11 @@ class Poll:
         self._flags_needed = "has_flags" in settings.validation.required_fields
         known = {key: parts.metadata.get(key) for key in settings.locations}
         self._unknown = [key for key, found in known.items() if found is None]
-        self._sights = [self._sight(found) for found in known.values() if found is not None]
-        self._lookups = {
-            each.location.id for each in self._sights if not parts.metadata.is_fresh(each.location.id, order.now)
-        }
-        self._selected = Counter(each.parameters_id for sight in self._sights for each in sight.location.sensors)
+        self._sights = {key: self._sight(found) for key, found in known.items() if found is not None}
+        self._lookups = {key for key in self._sights if not parts.metadata.is_fresh(key, order.now)}
+        self._selected = Counter(
+            each.parameters_id for sight in self._sights.values() for each in sight.location.sensors
+        )
         self._probes = planner.probes(*self._open(), self._selected, self._left_room())
 
     def _sight(self, location: Location) -> Sight:
@@ -107,7 +107,7 @@ class Poll:
         """
         open_: dict[int, Counter[int]] = {}
         firsts = Counter[int]()
-        trusted = (each for each in self._sights if each.trusted)
+        trusted = (each for each in self._sights.values() if each.trusted)
         for sight in sorted(trusted, key=lambda each: each.state.last_fetch_time or self._order.now):
             standings, sensors = sight.standings, sight.location.sensors
             firsts.update(each.parameters_id for each in sensors if standings[each.id] is Standing.FIRST)
@@ -141,7 +141,7 @@ class Poll:
     def _reach(self) -> timedelta:
         """Return how old a row may be for a list of a parameter to show it."""
         data = self._parts.data
-        loads = any(Standing.FIRST in sight.standings.values() for sight in self._sights)
+        loads = any(Standing.FIRST in sight.standings.values() for sight in self._sights.values())
         return max(LEAST_REACH, timedelta(hours=data.sweep_hours), timedelta(days=data.initial_days) * loads)
 
     def round(self, heard: Heard) -> Round:
@@ -167,7 +167,7 @@ class Poll:
         """Yield every series that is worth a request."""
         for key in self._unknown:
             yield Ask(key, WHOLE, Urgency.FIRST_LOAD, self._order.now, USUAL_REQUESTS)
-        for sight in self._sights:
+        for sight in self._sights.values():
             for sensor in sight.location.sensors:
                 due = self._due(sight, sensor, found)
                 if due is not None:
@@ -183,11 +183,14 @@ class Poll:
         return Due(Urgency.NEWS, known.watermark or now)
 
     def _requests(self, sight: Sight, sensor: Sensor) -> int:
-        known = sight.known(sensor.id)
-        window = self._parts.window(self._order, sight.location.id, sensor.id, known, sight.look_back)
-        interval = planner.interval_of(known.rhythm) or plan.USUAL_INTERVAL
+        window = self._window(sight, sensor.id)
+        interval = planner.interval_of(sight.known(sensor.id).rhythm) or plan.USUAL_INTERVAL
         probes = sight.standings[sensor.id] is Standing.AGAIN
         return probes + plan.requests_for([window] if window else [], interval)
+
+    def _window(self, sight: Sight, sensors_id: int) -> Window | None:
+        known = sight.known(sensors_id)
+        return self._parts.window(self._order, sight.location.id, sensors_id, known, sight.look_back)
 
     def _visits(self, choice: Choice, heard: Heard, found: Found) -> tuple[list[Visit], list[LocationReport]]:
         """Return the visits: first those that store what is known already, then by urgency; and the quiet locations."""
@@ -196,8 +199,8 @@ class Poll:
         rank = {ask.location_id: place for place, ask in reversed(list(enumerate(choice.taken)))}
         visits = [Visit(key) for key in self._unknown if (key, WHOLE) in taken]
         quiet = [LocationReport(key, None, "ok", Counts()) for key in self._unknown if (key, WHOLE) not in taken]
-        for sight in self._sights:
-            key, sensors = sight.location.id, sight.location.sensors
+        for key, sight in self._sights.items():
+            sensors = sight.location.sensors
             left = {each.id: _outcome(sight, each.id, waiting) for each in sensors if (key, each.id) not in taken}
             latest = tuple(heard.rows[each.id] for each in sensors if found(sight, each) is Verdict.NEXT)
             if key in rank or key in self._lookups or latest or not sight.trusted:
@@ -220,16 +223,14 @@ class Poll:
         by_urgency = Counter(ask.urgency for ask in choice.taken)
         asked = sum(ask.requests for ask in choice.taken)
         requests, api = len(self._lookups) + lists + asked + more_requests, self._api
-        windows = (
-            self._parts.window(self._order, sight.location.id, sensor.id, sight.known(sensor.id), sight.look_back)
-            for sight in self._sights
-            for sensor in sight.location.sensors
-        )
+        sensors = [ask for ask in choice.taken if ask.sensors_id != WHOLE]
+        windows = (self._window(self._sights[ask.location_id], ask.sensors_id) for ask in sensors)
+        standings = (each for sight in self._sights.values() for each in sight.standings.values())
         return RunPlan(
             locations=len(self._unknown) + len(self._sights),
             unknown_locations=len(self._unknown),
-            sensors=sum(ask.sensors_id != WHOLE for ask in choice.taken),
-            parked=sum(each is Standing.PARKED for sight in self._sights for each in sight.standings.values()),
+            sensors=len(sensors),
+            parked=sum(each is Standing.PARKED for each in standings),
             oldest=min((window.start for window in windows if window is not None), default=None),
             requests=requests,
             minutes=plan.minutes_for(requests, per_minute=api.requests_per_minute, per_hour=api.requests_per_hour),
