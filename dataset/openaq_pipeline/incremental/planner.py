@@ -273,7 +273,8 @@ def _due_again(state: SensorState, look_back: timedelta, *, again: bool, now: da
     """Return what a series without news is worth a request for: a hole that may be filled, the sweep, a second look."""
     holes = [hole for hole in state.rhythm.holes if now - hole <= look_back]
     grown = next((hole for hole in holes if _has_grown(hole, state.rhythm.read_at, now)), None)
-    if grown is not None:
+    # Where there is always news nothing else is urgent enough: a sweep a day late takes its turn with the routine.
+    if grown is not None and (state.swept is None or now - state.swept < 2 * plan.SWEEP_EVERY):
         return Due(Urgency.LOOK_BACK, grown)
     if plan.is_sweep_due(state, now):
         return Due(Urgency.ROUTINE, state.swept + plan.SWEEP_EVERY if state.swept else now)
@@ -288,7 +289,7 @@ def choose(asks: Iterable[Ask], room: int | None) -> Choice:
     """Return the most urgent asks that fit into so many requests, and the others; None: all fit.
 
     Of one urgency each location has its first turn before any has its second, and the oldest comes first. A part of the
-    room, at least one request of four, is for first loads and the routine, so that a selection too large for its key
+    room, at least one request of two, is for first loads and the routine, so that a selection too large for its key
     starves none of its sensors.
     """
     ranked = _ranked(asks)
@@ -297,7 +298,7 @@ def choose(asks: Iterable[Ask], room: int | None) -> Choice:
     urgent = [ask for ask in ranked if ask.urgency <= Urgency.LOOK_BACK]
     patient = ranked[len(urgent) :]
     waiting = sum(ask.requests for ask in patient if ask.urgency is not Urgency.SPARE)
-    share = max(room // PATIENT_SHARE, min(1, room // 4))
+    share = max(room // PATIENT_SHARE, min(1, room // 2))
     first = _fitting(urgent, room - min(share, waiting))
     second = _fitting(patient, room - sum(ask.requests for ask in first.taken))
     return Choice(first.taken + second.taken, first.deferred + second.deferred)
