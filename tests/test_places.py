@@ -119,6 +119,7 @@ def test_all_problems_of_selections_are_told_at_once_with_their_lines(load: Load
         ("bbox: [85.2, 27.6, 85.5]", "must be [minLon, minLat, maxLon, maxLat], such as"),
         ("bbox: [27.6, 185.2, 28, 186]", "must be a latitude, a number from -90 to 90"),
         ("bbox: [85, 27, 85, 28]", "the south-west corner first"),
+        ("bbox: [85.00001, 27, 85.00002, 28]", "OpenAQ looks at 4 decimals"),
         ("bbox: [85, 27, .nan, 28]", "must be a longitude"),
         ("bbox: ['85', 27, 86, 28]", "must be a longitude"),
         ("bbox:", "must have a value"),

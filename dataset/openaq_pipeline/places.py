@@ -19,6 +19,9 @@ ID, SELECTION = KINDS = ("(id)", "(selection)")
 MAX_RADIUS_METRES = 25_000
 """As OpenAQ allows (OPENAQ section 1.2); beyond, and for coordinates that are none, its server answers 500."""
 
+DECIMALS = 4
+"""OpenAQ leaves out further ones of a degree (OPENAQ section 1.2), and a box without area makes its server fail."""
+
 MISTAKEN_COUNTRIES = {"UK": "GB", "EL": "GR"}
 """Codes that are in use and not in ISO 3166-1, which OpenAQ goes by."""
 
@@ -83,6 +86,9 @@ def _corners(box: tuple[float, float, float, float]) -> tuple[float, float, floa
             "must be [minLon, minLat, maxLon, maxLat], the south-west corner first; "
             "a box across the 180th meridian is two items"
         )
+    west, south, east, north = (round(degrees, DECIMALS) for degrees in box)
+    if west == east or south == north:
+        raise ValueError(f"must be larger: OpenAQ looks at {DECIMALS} decimals, and there it has no area")
     return box
 
 
