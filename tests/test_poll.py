@@ -339,12 +339,11 @@ def test_locations_that_openaq_does_not_have_take_no_room_from_the_others(follow
     assert follower.poll(HOUR, room=2 * LOCATIONS).counts.new == LOCATIONS * SENSORS
 
 
-def test_who_polls_often_within_a_room_reads_nothing_again(follower: Follower) -> None:
-    asked = Counter[str]()
-    for _ in range(4):
-        follower.poll(HOUR / 4, room=500)
-        asked += follower.asked()
-    assert asked == {"list": LOCATIONS}
+def test_who_polls_often_has_everything_read_again_as_far_as_there_is_room(follower: Follower) -> None:
+    follower.poll(HOUR / 4, room=500)
+    assert follower.asked() == {"series": LOCATIONS * SENSORS}
+    follower.poll(HOUR / 4, room=5)
+    assert follower.asked() == {"series": 5}
 
 
 def test_a_first_load_may_take_several_polls(simulate: Simulate, tmp_path: Path) -> None:

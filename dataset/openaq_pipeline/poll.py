@@ -33,10 +33,6 @@ USUAL_REQUESTS = 7
 LEAST_REACH = timedelta(days=1)
 """Lists of a parameter show sensors with a row younger than this at least: those that are alive."""
 
-JUST_BEFORE = timedelta(minutes=30)
-"""Who runs again so soon wants to know whether anything has changed: nothing new can be due by then. But a poll with a
-limit, such as each of the scheduler's, saves requests."""
-
 OPEN = {Standing.STEP, Standing.SILENT}
 """What a list may settle."""
 
@@ -177,7 +173,7 @@ class Poll:
         standing, known, now = sight.standings[sensor.id], sight.known(sensor.id), self._order.now
         if sight.trusted or standing is Standing.PARKED:
             last = sight.state.last_fetch_time
-            again = self._room is None and last is not None and abs(now - last) < JUST_BEFORE
+            again = last is not None and abs(now - last) < planner.JUST_BEFORE
             told = found(sight, sensor)
             return planner.due(known, standing, told, look_back=sight.look_back, again=again, now=now)
         return Due(Urgency.NEWS, known.watermark or now)

@@ -278,9 +278,9 @@ def test_where_there_is_always_news_the_others_still_have_their_part() -> None:
 @pytest.mark.parametrize(
     ("gap", "requests"),
     [
-        (HOUR, 100 + math.ceil(100 * 5 / 24)),
-        (HOUR / 4, 100 + math.ceil(100 * 5 / 96)),
-        (2 * HOUR, 400 + math.ceil(100 / 12)),
+        (HOUR, 100 + 100 + math.ceil(100 * 4 / 24)),
+        (HOUR / 4, 400 + 100),
+        (2 * HOUR, 400 + 100),
     ],
 )
 def test_a_backfill_leaves_polls_what_they_ask_now(gap: timedelta, requests: int) -> None:
@@ -290,7 +290,7 @@ def test_a_backfill_leaves_polls_what_they_ask_now(gap: timedelta, requests: int
 
 def test_what_was_never_read_and_what_is_irregular_is_asked_for_each_time() -> None:
     location = LocationState(sensors={1: SensorState(), 2: state(rhythm=Rhythm(None, NOW)), 3: state()})
-    assert planner.usual_requests([location], HOUR) == 4
+    assert planner.usual_requests([location], HOUR) == 2 + 1 + 1 + 1
 
 
 @given(

@@ -32,6 +32,9 @@ BEHIND_STEPS = 1.5
 SILENT_STEPS = 4
 """A sensor so many intervals without a row at the last look is not expected to have one now."""
 
+JUST_BEFORE = timedelta(minutes=30)
+"""Who runs again so soon wants to know whether anything has changed: nothing new can be due by then."""
+
 HOLE_GROWTH = 2.0
 """A hole is looked at again when it is twice as old as at the last look (exponential back-off): what came meanwhile is
 found before it is twice as late, and the number of looks grows with the logarithm of the look-back."""
@@ -307,19 +310,20 @@ def choose(asks: Iterable[Ask], room: int | None) -> Choice:
 def usual_requests(locations: Iterable[LocationState], gap: timedelta) -> int:
     """Return how many requests a poll of these locations sends where one begins so long after the other.
 
-    Series with several new rows by then, or at no even intervals, are asked for each time. The others of a location
-    cost its list, and each one its sweep, and the location its description, once a day.
+    Series with several new rows by then, or at no even intervals, are asked for each time, and all of them by polls in
+    quick succession. The others of a location cost its list, and each one its sweep, once a day. Each location has its
+    description, because the poll that asks for one asks for all.
     """
     requests = 0.0
     for location in locations:
         listed = sum(_is_listed(state, gap) for state in location.sensors.values())
-        requests += len(location.sensors) - listed + bool(listed) + (listed + 1) * min(1.0, gap / plan.SWEEP_EVERY)
+        requests += len(location.sensors) - listed + bool(listed) + 1 + listed * min(1.0, gap / plan.SWEEP_EVERY)
     return math.ceil(requests)
 
 
 def _is_listed(state: SensorState, gap: timedelta) -> bool:
     interval = interval_of(state.rhythm)
-    return state.swept is not None and interval is not None and gap < BEHIND_STEPS * interval
+    return state.swept is not None and interval is not None and JUST_BEFORE <= gap < BEHIND_STEPS * interval
 
 
 def _ranked(asks: Iterable[Ask]) -> list[Ask]:
