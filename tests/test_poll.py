@@ -357,6 +357,14 @@ def test_a_first_load_may_take_several_polls(simulate: Simulate, tmp_path: Path)
     assert loaded == LOCATIONS * SENSORS * FIRST_HOURS
 
 
+def test_what_licences_allow_is_asked_where_there_is_room_for_it(simulate: Simulate, tmp_path: Path) -> None:
+    world = named.bench(locations=1, sensors=SENSORS, days=20, now=START)
+    follower = Follower(simulate(world, Options(requests_per_minute=0)), tmp_path / "data")
+    assert follower.poll(room=1 + SENSORS).requests == 1 + SENSORS
+    follower.poll(HOUR, room=2)
+    assert follower.asked() == {"list": 1, "licences": 1}
+
+
 # The plan
 
 

@@ -82,7 +82,9 @@ def run_once(
         report = report_of(order.now, began, client, reports, problem or chosen.problem)
         report = msgspec.structs.replace(report, more_planned=done.lists, deferred=done.deferred)
         report = _saved(stores, chosen.told(report))
-        if report.complete and budget.is_free():  # nobody waits for what can as well be asked by the next run
+        spare = room is None or report.requests_planned < room
+        # Nobody waits for what can as well be asked by the next run.
+        if report.complete and spare and budget.is_free():
             more = report.more_planned + _licenses(stores, api.licenses, order.now)
             report = msgspec.structs.replace(report, more_planned=more, requests=client.requests_sent)
         report = _noted(stores, report)
