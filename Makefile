@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PEERS  := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check format bench bench-peers install clean
+.PHONY: help run test lint check format bench bench-peers faults faults-long install clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,12 @@ run: $(VENV)/.runtime  ## Run the main job once and show what it got (without a 
 
 test: $(VENV)/.dev  ## Run the tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal tests
+
+faults: $(VENV)/.dev  ## Produce faults on purpose, a few of each, and count what is lost (under a minute)
+	$(BIN)/python -m pytest -n 4 --dist worksteal tests/faults
+
+faults-long: $(VENV)/.dev  ## The same thousands of times: prints the table of docs/RELIABILITY.md
+	$(BIN)/python -m pytest -n 4 --dist worksteal --long tests/faults
 
 lint: $(VENV)/.dev  ## Format, lint, types and import contract
 	$(BIN)/ruff format --check .

@@ -12,13 +12,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds.base import World
+from tests.faults import table
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_LIMIT = 1_000_000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    table.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    table.settle_seed(config)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    table.summary(terminalreporter)
 
 
 @pytest.fixture(autouse=True)
