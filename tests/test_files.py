@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import re
@@ -411,6 +412,30 @@ def test_the_data_folder_is_made_with_those_above_it_and_nothing_is_left_in_it(t
     files.make_folder(folder)
     files.make_folder(folder)
     assert names(folder) == set()
+
+
+def test_starts_that_are_killed_again_and_again_leave_one_probe_and_the_next_takes_it_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+            files.make_folder(tmp_path)
+        os.waitpid(child, 0)
+        assert names(tmp_path) == {"..probe.tmp"}
+    files.make_folder(tmp_path)
+    assert names(tmp_path) == set()
+
+
+def test_a_start_while_another_one_probes_the_folder_takes_its_word(tmp_path: Path) -> None:
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    temporary = files.temporary_of(tmp_path / ".probe")
+    temporary.touch()
+    files.make_folder(tmp_path)
+    assert temporary.exists(), "the other one needs it"
+    os.close(other)
 
 
 def test_every_new_folder_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,12 +187,9 @@ def make_folder(folder: Path) -> None:
     Raises `ConfigError`: a folder that can't be written is the wrong folder, or has the wrong owner. A full disk is
     no fault of the settings: `StorageError`.
     """
-    probe = folder / f".probe-{os.getpid()}"  # two starts at once must not trip over each other
     try:
         make_durably(folder)
-        with replacing(probe):
-            pass
-        probe.unlink(missing_ok=True)
+        _prove(folder)
     except (OSError, StorageError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         if isinstance(cause, OSError) and cause.errno in FULL:
@@ -202,6 +199,23 @@ def make_folder(folder: Path) -> None:
             f"The data folder {folder} can't be used: {reason}",
             hint="Name a folder you may write with --data-dir, DATA_DIR or data.directory in config.yaml.",
         ) from error
+
+
+def _prove(folder: Path) -> None:
+    """Replace a file in a folder, unless another process is just about it. Raises `OSError` and `StorageError`.
+
+    The probe has one name, so that starts that are killed again and again leave one at most.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the folder itself: that leaves no file behind
+        with replacing(folder / ".probe"):
+            pass
+        (folder / ".probe").unlink(missing_ok=True)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(descriptor)
 
 
 def make_durably(folder: Path) -> None:
