@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+from openaq_pipeline import pulse
 from openaq_pipeline.errors import ConfigError, LockHeld, RetriableError, StorageError
 
 LOCK_FILE = ".lock"
@@ -47,6 +48,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         temporary.replace(target)
         sync_folder(target.parent)
+        pulse.beat()  # a slow disk is no hang
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

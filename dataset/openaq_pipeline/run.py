@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from openaq_pipeline import files, selection
+from openaq_pipeline import files, pulse, selection
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import ingest
@@ -296,6 +296,7 @@ def run_all(
         for future in as_completed(todo):
             done = _result(future, todo[future])
             reports[todo[future]] = done.report
+            pulse.beat()
             if done.ends_run is not None:
                 # Of several the first counts, but anything rather than the stop that it caused itself.
                 problem = done.ends_run if problem is None or isinstance(problem, Stopped) else problem

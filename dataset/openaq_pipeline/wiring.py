@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from openaq_pipeline import pulse
 from openaq_pipeline.errors import Stopped
 from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.api import Api
@@ -36,13 +38,20 @@ STOPPED = "the run was stopped"
 """The `error` of a run that was asked to end; the daemon does it again at its next start."""
 
 
+PULSE_SECONDS = 1.0
+"""A run that waits (for its budget, before another try) gives a sign of life so often."""
+
+
 def utc_now() -> datetime:
     """Return the time in whole seconds."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 class Stop:
-    """Lets another thread or a signal end a run in order: its `sleep` and `check` raise `Stopped` once `set`."""
+    """Lets another thread or a signal end a run in order: its `sleep` and `check` raise `Stopped` once `set`.
+
+    Whoever calls them gets on with the work, or waits in order: the daemon hears of it.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -53,13 +62,18 @@ class Stop:
 
     def check(self) -> None:
         """Raise `Stopped` if the run is to end."""
+        pulse.beat()
         if self._event.is_set():
             raise Stopped(STOPPED)
 
     def sleep(self, seconds: float) -> None:
         """Wait, or raise `Stopped` as soon as the run is to end."""
-        if self._event.wait(seconds):
-            raise Stopped(STOPPED)
+        until = time.monotonic() + seconds
+        while not self._event.wait(max(0.0, min(PULSE_SECONDS, until - time.monotonic()))):
+            pulse.beat()
+            if time.monotonic() >= until:
+                return
+        raise Stopped(STOPPED)
 
 
 class Stores:

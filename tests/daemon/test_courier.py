@@ -38,7 +38,7 @@ def read():
     settings = load(config=Path("config.yaml"))
     set_up(settings, to_file=True)
     return settings
-sys.exit(serve(read, limits_of=lambda _: Limits(tick=0.1, margin=1, hung=1.5, grace=0.5)))
+sys.exit(serve(read, limits_of=lambda *_: Limits(tick=0.1, margin=1, hung=1.5, grace=0.5)))
 """
 WEBHOOK: frozenset[Channel] = frozenset({"webhook"})
 

@@ -25,7 +25,7 @@ logging.basicConfig(level="INFO")
 if "DEAF" in os.environ:
     Alarm.set = lambda *_: None
 limits = Limits(tick=0.1, margin=1, hung=1.5, grace=0.5)
-sys.exit(serve(lambda: load(config=Path("config.yaml")), limits_of=lambda _: limits))
+sys.exit(serve(lambda: load(config=Path("config.yaml")), limits_of=lambda *_: limits))
 """
 
 
@@ -79,12 +79,35 @@ def test_a_run_that_hangs_is_ended_by_the_watchdog_and_the_next_one_comes(
     change(program, schedule={"interval_hours": 0.0003})
     daemon = schedule(code=SHORT_PATIENCE)
     wait_for_pages(place, 1)
-    daemon.logs("The run hangs: no change in the data folder for [12] s")
+    daemon.logs("The run hangs: no sign of life for [12] s")
     wait_for_pages(place, 3)
     until(lambda: not daemon.runs(), "the run has ended")
     assert daemon.stop() == 0
     assert_whole(program.data)
     assert len(program.rows(ids(place)[0])) >= 24
+
+
+def test_a_run_that_waits_for_its_budget_is_no_hang(place: Running, schedule: Schedule) -> None:
+    place.faults.inject("status", "/measurements", status=429, reset=4, count=1)
+    daemon = schedule(code=SHORT_PATIENCE)
+    wait_for_pages(place, 2)
+    assert pages(place)[1] - pages(place)[0] > 3.9, "longer than it may be silent"
+    daemon.logs("The next run is due at")
+    assert "hangs" not in daemon.log
+    assert daemon.stop() == 0
+
+
+def test_a_backfill_beside_it_hides_no_hang(place: Running, program: Program, schedule: Schedule) -> None:
+    place.faults.inject("hang", "/measurements", count=1)
+    daemon = schedule(code=SHORT_PATIENCE)
+    wait_for_pages(place, 1)
+    began = time.monotonic()
+    while "hangs" not in daemon.log and time.monotonic() - began < 8:
+        (program.data / "changed").write_text("by another process")
+        (program.data / "changed").unlink()
+        time.sleep(0.1)
+    daemon.logs("The run hangs: no sign of life for [12] s", 0.1)
+    assert daemon.stop() == 0
 
 
 def test_a_stopped_and_continued_daemon_makes_up_one_run_and_no_more(place: Running, schedule: Schedule) -> None:

@@ -1,4 +1,4 @@
-"""What the watchdog makes of its clocks and of the data folder; and how the last run is found."""
+"""What the watchdog makes of its clocks and of what it hears; and how the last run is found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openaq_pipeline.daemon.last_run import last_start
-from openaq_pipeline.daemon.watchdog import Progress, Reading, appointment, usual_limits
+from openaq_pipeline.daemon.watchdog import Reading, Silence, appointment, usual_limits
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -35,18 +35,30 @@ def test_an_alarm_is_missed_a_margin_after_its_time_on_the_steady_clock() -> Non
     assert made.is_missed(Reading(NOW, 1000.0 + 3600 + 61), 60)
 
 
-def test_a_change_of_the_folder_is_progress_and_none_is_not() -> None:
-    first = Progress(7, 10.0)
-    assert first.seen(7, 99.0).at == 10.0
-    assert first.seen(8, 99.0) == Progress(8, 99.0)
+def test_silence_adds_up_until_a_sign_of_life_comes() -> None:
+    quiet = Silence(0.0, 100.0).after(105.0, heard=False, most=20.0).after(111.0, heard=False, most=20.0)
+    assert quiet == Silence(11.0, 111.0)
+    assert quiet.after(112.0, heard=True, most=20.0) == Silence(0.0, 112.0)
+
+
+def test_who_was_stopped_himself_calls_nobody_hung_for_that() -> None:
+    assert Silence(5.0, 100.0).after(100.0 + 8 * 3600, heard=False, most=20.0).seconds == 25.0
+
+
+@given(st.floats(240, 1e8), st.floats(0.1, 60))
+def test_a_run_that_hangs_is_noticed_within_one_interval(gap_seconds: float, answer_seconds: float) -> None:
+    usual = usual_limits(timedelta(seconds=gap_seconds), answer_seconds)
+    assert usual.hung + usual.tick <= gap_seconds + 1e-3
+    assert usual.hung >= 120 + answer_seconds
 
 
 def test_the_usual_limits_are_a_minute_for_hours_and_shorter_for_short_gaps() -> None:
-    usual = usual_limits(timedelta(hours=2))
-    assert (usual.tick, usual.margin, usual.hung) == (60, 60, 6 * 3600)
+    usual = usual_limits(timedelta(hours=2), 60.0)
+    assert (usual.tick, usual.margin, usual.hung) == (60, 60, 900)
     assert usual.grace < 10, "Docker kills after ten seconds"
-    assert usual_limits(timedelta(seconds=2)).margin == 1
-    assert usual_limits(timedelta(days=1500)).hung == 24 * 3600
+    assert usual_limits(timedelta(seconds=2), 60.0).margin == 1
+    assert usual_limits(timedelta(seconds=2), 60.0).hung == 180, "an answer may take a minute, whatever the interval"
+    assert usual_limits(timedelta(0), 60.0).hung == 900, "one run"
 
 
 def test_the_last_start_is_that_of_the_last_run_that_was_not_stopped(tmp_path: Path) -> None:

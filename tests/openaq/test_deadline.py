@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from openaq_pipeline import lookup
 from openaq_pipeline.errors import RetriableError, Unreachable
 from openaq_pipeline.openaq import deadline
 from openaq_pipeline.openaq.session import ATTEMPTS
@@ -134,6 +135,41 @@ def test_a_proxy_that_drips_is_cut_off_too(serve: Serve, client_for: Ask, monkey
         client_for("http://openaq.invalid/v3", timeout_seconds=SILENCE_SECONDS).get("/x")
     assert proxy.requests[0].startswith(b"GET http://openaq.invalid/v3/x ")
     assert time.monotonic() - began <= ATTEMPTS * TOTAL_SECONDS + SLACK_SECONDS
+
+
+def test_a_name_that_nobody_looks_up_is_no_connection_and_cut_off(
+    client_for: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: let_go.wait(30))
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="timed out"):
+        client_for("http://openaq.invalid/v3", timeout_seconds=SILENCE_SECONDS).get("/x")
+    assert time.monotonic() - began <= ATTEMPTS * TOTAL_SECONDS + SLACK_SECONDS
+    let_go.set()
+
+
+def test_a_host_of_many_addresses_that_swallow_everything_is_cut_off_as_a_whole(
+    client_for: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        waiting = [_begun(port) for _ in range(4)]  # the queue is full: nobody else is answered, as by a firewall
+        monkeypatch.setattr(lookup, "addresses", lambda *_: ["127.0.0.1"] * 7)
+        began = time.monotonic()
+        with pytest.raises(Unreachable):
+            client_for(f"http://many:{port}/v3", timeout_seconds=SILENCE_SECONDS).get("/x")
+        assert time.monotonic() - began <= ATTEMPTS * TOTAL_SECONDS + SLACK_SECONDS
+        for each in waiting:
+            each.close()
+
+
+def _begun(port: int) -> socket.socket:
+    connection = socket.socket()
+    connection.setblocking(False)
+    with suppress(BlockingIOError):
+        connection.connect(("127.0.0.1", port))
+    return connection
 
 
 def test_without_a_start_there_is_no_deadline() -> None:

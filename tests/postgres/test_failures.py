@@ -183,6 +183,31 @@ def test_a_database_that_is_down_is_a_warning_and_is_caught_up_afterwards(own: t
     assert copy.rows() == by_key(more)
 
 
+def test_a_name_that_nobody_looks_up_is_given_up_in_time(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_live(copy.folder, 7, live := rows(END, 5))
+    let_go, late = threading.Event(), []
+    really = psycopg.connect
+
+    def connect(*arguments: object, **named: object) -> psycopg.Connection:  # libpq looks names up in here
+        let_go.wait(20)
+        late.append(really(*arguments, **named))  # type: ignore[arg-type]
+        return late[0]
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    monkeypatch.setattr(connection, "ALL_CONNECT_SECONDS", 0.2)
+    began = time.monotonic()
+    assert "can't be connected to in time" in str(after_run(copy.settings, {}))
+    assert time.monotonic() - began < 5
+    let_go.set()
+    deadline = time.monotonic() + 10
+    while not (late and late[0].closed) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert late[0].closed, "what comes too late is closed"
+    monkeypatch.undo()
+    copy.sync()
+    assert copy.rows() == by_key(live)
+
+
 def test_a_server_that_stands_still_is_given_up_in_time(
     own: tuple[Server, Copy], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from openaq_pipeline import pulse
 from openaq_pipeline.files import LOCK_VARIABLE, storage_error
+from openaq_pipeline.pulse import Pulse
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,8 +45,9 @@ class Snapshot:
 class Child:
     """One command (`run` or `deliver`, and its flags), started on the snapshot's settings.
 
-    `lock` is the open lock of the data folder for it to hold on to, None for a command that needs none. `ended` is
-    called from another thread, once, with the exit code: negative for a signal. Raises `OSError`.
+    `lock` is the open lock of the data folder for it to hold on to, and `life` hears its signs of life; None for a
+    command that needs none. `ended` is called from another thread, once, with the exit code: negative for a signal.
+    Raises `OSError`.
     """
 
     def __init__(
@@ -53,18 +56,19 @@ class Child:
         snapshot: Snapshot,
         *,
         folder: Path,
-        lock: int | None,
         ended: Callable[[int], None],
+        lock: int | None = None,
+        life: Pulse | None = None,
     ) -> None:
         config = snapshot.descriptor()
         # -P: a types.py in the current folder must not stand in for Python's own.
         program = [sys.executable, "-P", "-m", "openaq_pipeline"]
         self._process = subprocess.Popen(  # noqa: S603 - our own program, with flags that were checked
             [*program, *command, "--config", f"/dev/fd/{config}", "--data-dir", str(folder)],
-            env=_environment(lock),
+            env=_environment(lock, life),
             stdin=subprocess.DEVNULL,
             stdout=2,  # a daemon has no use for stdout; the report belongs to its log
-            pass_fds=(config,) if lock is None else (lock, config),
+            pass_fds=[config, *([] if lock is None else [lock]), *([] if life is None else [life.descriptor])],
             process_group=0,  # Ctrl-C reaches the daemon alone, which then stops the run in order
         )
         self._waiter = threading.Thread(target=lambda: ended(self._process.wait()), name=command[0], daemon=True)
@@ -84,8 +88,9 @@ class Child:
         return not self._waiter.is_alive()
 
 
-def _environment(lock: int | None) -> dict[str, str]:
-    """Return the daemon's environment with the lock's number, if any, and the package where this one was found."""
+def _environment(lock: int | None, life: Pulse | None) -> dict[str, str]:
+    """Return the daemon's environment, with what is handed on, and the package where this one was found."""
     paths = [str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     held = {} if lock is None else {LOCK_VARIABLE: str(lock)}
-    return {**os.environ, **held, "PYTHONPATH": os.pathsep.join(paths)}
+    heard = {} if life is None else {pulse.VARIABLE: life.name}
+    return {**os.environ, **held, **heard, "PYTHONPATH": os.pathsep.join(paths)}

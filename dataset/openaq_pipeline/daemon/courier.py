@@ -63,7 +63,7 @@ class Courier:
 
     def _start(self, snapshot: Snapshot) -> None:
         try:
-            self._child = Child(["deliver"], snapshot, folder=self._folder, lock=None, ended=_tell_oddity)
+            self._child = Child(["deliver"], snapshot, folder=self._folder, ended=_tell_oddity)
         except OSError as error:
             log.error("The alerts that wait could not be sent: %s", error.strerror)  # noqa: TRY400 - a sentence
 
@@ -82,7 +82,7 @@ class Courier:
 
 
 def note_hung_run(settings: Settings, folder: Path, now: datetime, silence: timedelta) -> None:
-    """Note that a run made no progress for so long; the next run that ends closes it. Logs what goes wrong."""
+    """Note that a run gave no sign of life for so long; the next run that ends closes it. Logs what goes wrong."""
     cooldown = timedelta(hours=settings.monitoring.alerts.cooldown_hours)
     channels = enabled_channels(settings.notifications)
     found, moment = between_runs([hung_run(silence)]), now.replace(microsecond=0)
@@ -93,8 +93,8 @@ def note_hung_run(settings: Settings, folder: Path, now: datetime, silence: time
 
 
 def hung_run(silence: timedelta) -> Condition:
-    """Return the condition of a run that had to be ended because it made no progress for so long."""
-    message = f"A run stored nothing for {in_words(silence)} and was ended; what it had stored before is whole."
+    """Return the condition of a run that had to be ended because it was silent for so long."""
+    message = f"A run gave no sign of life for {in_words(silence)} and was ended; what it had stored before is whole."
     hint = "The next run comes as planned. If it hangs too, see pipeline.log, and whether the disk and network answer."
     return Condition(HUNG_RUN, "critical", "A run hangs", message, hint)
 

@@ -26,11 +26,12 @@ from openaq_pipeline.daemon.courier import Courier, note_hung_run
 from openaq_pipeline.daemon.heartbeat import Heartbeat
 from openaq_pipeline.daemon.last_run import last_start
 from openaq_pipeline.daemon.mailbox import Ended, Letter, Mailbox, Rang, Signalled, mailbox
-from openaq_pipeline.daemon.watchdog import Appointment, Limits, Progress, Reading, appointment, usual_limits
+from openaq_pipeline.daemon.watchdog import Appointment, Limits, Reading, Silence, appointment, usual_limits
 from openaq_pipeline.errors import ConfigError, PipelineError
 from openaq_pipeline.incremental.due import gap_of, next_due
 from openaq_pipeline.incremental.plan import room_for
 from openaq_pipeline.monitoring.channels import enabled_channels
+from openaq_pipeline.pulse import Pulse
 from openaq_pipeline.run import check_selection
 from openaq_pipeline.settings import Settings
 
@@ -46,7 +47,8 @@ LAST_SECONDS = 1.0
 """So long the end of the daemon waits for what was killed, or for a heartbeat or alert under way."""
 
 
-LimitsOf = Callable[[timedelta], Limits]
+LimitsOf = Callable[[timedelta, float], Limits]
+"""From the gap between runs, and the seconds that an answer may take."""
 
 
 def serve(
@@ -98,13 +100,13 @@ class Daemon:
         self._folder: Path = settings.data_dir
         self._alarm, self._heartbeat, self._courier = Alarm(), Heartbeat(), Courier(self._folder)
         self._settings, self._snapshot = settings, Snapshot(settings.config_path, self._folder)
-        self._limits = limits_of(gap_of(settings.schedule, clocks.wall()))
+        self._limits = self._limits_for(settings)
         self._last = None if settings.schedule.mode == "once" else last_start(self._folder)
         self._seen = Reading(clocks.wall(), clocks.steady())
         self._number = 0
         self._appointment: Appointment | None = None
         self._child: Child | None = None
-        self._progress = Progress(0, 0.0)
+        self._pulse, self._silence = Pulse(), Silence(0.0, 0.0)
         self._kill_at: float | None = None
         self._stopping = False
         self._has_run = False
@@ -126,6 +128,7 @@ class Daemon:
             # Half, so that with a run that was killed and a heartbeat it is still within ten seconds.
             self._courier.finish(LAST_SECONDS / 2)
             self._snapshot.close()
+            self._pulse.close()
         self._heartbeat.finish(LAST_SECONDS)
         return self._exit
 
@@ -166,13 +169,15 @@ class Daemon:
     def _start(self) -> None:
         self._mind_the_clock()
         self._last, self._appointment = self._seen.wall, None
-        self._progress = Progress(self._mark(), self._clocks.awake())
+        self._pulse.heard()  # what the run before has left
+        self._silence = Silence(0.0, self._clocks.awake())
         try:
             self._child = Child(
                 ["run", *self._room(), *self._flags],
                 self._snapshot,
                 folder=self._folder,
                 lock=self._lock,
+                life=self._pulse,
                 ended=lambda code: self._letters.put(Ended(code)),
             )
         except OSError as error:
@@ -221,15 +226,15 @@ class Daemon:
             self._watch_alarm(self._appointment)
 
     def _watch_run(self) -> None:
-        """End a run that makes no progress: every commit changes the data folder."""
-        now = self._clocks.awake()
-        self._progress = self._progress.seen(self._mark(), now)
-        if self._child is not None and self._kill_at is None and now - self._progress.at > self._limits.hung:
-            silence = now - self._progress.at
-            log.error("The run hangs: no change in the data folder for %.0f s. It is ended", silence)
-            self._progress = Progress(self._progress.mark, now)  # not again at every look, should it resist
+        """End a run that gives no sign of life."""
+        now, limits = self._clocks.awake(), self._limits
+        self._silence = self._silence.after(now, heard=self._pulse.heard(), most=2 * limits.tick)
+        seconds = self._silence.seconds
+        if self._child is not None and self._kill_at is None and seconds > limits.hung:
+            log.error("The run hangs: no sign of life for %.0f s. It is ended", seconds)
+            self._silence = Silence(0.0, now)  # not again at every look, should it resist
             self._stop_run(self._child)
-            note_hung_run(self._settings, self._folder, self._clocks.wall(), timedelta(seconds=silence))
+            note_hung_run(self._settings, self._folder, self._clocks.wall(), timedelta(seconds=seconds))
 
     def _watch_alarm(self, made: Appointment) -> None:
         """Start the run that the alarm has missed."""
@@ -248,11 +253,9 @@ class Daemon:
         self._last = self._last + moved if self._last else None
         return True
 
-    def _mark(self) -> int:
-        try:
-            return self._folder.stat().st_mtime_ns
-        except OSError:
-            return 0
+    def _limits_for(self, settings: Settings) -> Limits:
+        gap = gap_of(settings.schedule, self._clocks.wall())
+        return self._limits_of(gap, 2 * settings.api.timeout_seconds)
 
     # --- signals ---
 
@@ -267,7 +270,7 @@ class Daemon:
             return
         self._snapshot.close()
         self._settings, self._snapshot = settings, snapshot
-        self._limits = self._limits_of(gap_of(settings.schedule, self._clocks.wall()))
+        self._limits = self._limits_for(settings)
         log.info("The settings were read again")
         if self._child is None and not self._stopping:
             self._plan()

@@ -13,8 +13,8 @@ JUMP_SECONDS = 5.0
 class Limits(msgspec.Struct, frozen=True):
     """How patient the daemon is, in seconds.
 
-    `tick`: the watchdog looks so often. `margin`: an alarm may be so late. `hung`: so long may a run go on without a
-    change in the data folder. `grace`: so long may a run take to end in order, before it is killed; together with the
+    `tick`: the watchdog looks so often. `margin`: an alarm may be so late. `hung`: so long may a run be silent.
+    `grace`: so long may a run take to end in order, before it is killed; together with the
     daemon's own end it stays below the ten seconds that Docker gives.
     """
 
@@ -24,13 +24,25 @@ class Limits(msgspec.Struct, frozen=True):
     grace: float = 8.0
 
 
-def usual_limits(gap: timedelta) -> Limits:
-    """Return the limits for runs that are `gap` apart: a minute where hours lie between them, less for short gaps."""
+STEP_SECONDS = 120.0
+"""So long may a healthy run be silent besides the answer it waits for: a location's lock, a step of PostgreSQL, a disk
+that takes half a minute to write."""
+
+LONGEST_SILENCE_SECONDS = 900.0
+
+
+def usual_limits(gap: timedelta, answer_seconds: float) -> Limits:
+    """Return the limits for runs that are `gap` apart (zero: one run), and answers that may take `answer_seconds`.
+
+    A run that hangs is noticed before the next one would be due, the watchdog's tick included, and within a quarter of
+    an hour; but not before a healthy run would have given a sign of life, be the gap ever so short.
+    """
     seconds = gap.total_seconds()
+    patience = min(0.75 * seconds, LONGEST_SILENCE_SECONDS) if seconds else LONGEST_SILENCE_SECONDS
     return Limits(
         tick=min(60.0, max(0.25, seconds / 4)),
         margin=min(60.0, max(1.0, seconds / 10)),
-        hung=min(max(3 * seconds, 2 * 3600.0), 24 * 3600.0),
+        hung=max(patience, STEP_SECONDS + answer_seconds),
     )
 
 
@@ -62,12 +74,15 @@ def appointment(due: datetime, now: Reading) -> Appointment:
     return Appointment(due, now.steady + (due - now.wall).total_seconds())
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """When (in awake seconds) the data folder was last seen to change, and its mark then."""
+class Silence(msgspec.Struct, frozen=True):
+    """How long nothing has been heard of a run when it was last listened for, both in awake seconds."""
 
-    mark: int
+    seconds: float
     at: float
 
-    def seen(self, mark: int, at: float) -> Progress:
-        """Return what is known after another look."""
-        return self if mark == self.mark else Progress(mark, at)
+    def after(self, at: float, *, heard: bool, most: float) -> Silence:
+        """Return how it is after another look, which adds `most` seconds at the most.
+
+        Whoever looks so much later was stopped himself, and so, perhaps, was the run: a paused container is no hang.
+        """
+        return Silence(0.0 if heard else self.seconds + min(at - self.at, most), at)

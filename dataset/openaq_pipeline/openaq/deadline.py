@@ -1,7 +1,8 @@
 """A total deadline for an HTTP answer.
 
 The timeouts of `requests` are per read: a server that sends one byte every second holds a request for ever. Here
-every read from the socket, of headers and body, with and without TLS, gets what is left of the whole.
+every read from the socket, of headers and body, with and without TLS, gets what is left of the whole. So do the
+look-up of the name, which has no timeout at all, and the tries of its addresses, each of which has one of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import create_connection
 from urllib3.util.ssl_ import create_urllib3_context
+
+from openaq_pipeline import lookup
+
+LOOKUP_SECONDS = 10.0
+"""A resolver that is well answers in less than one; glibc asks a second one after 5."""
 
 _due = threading.local()
 
@@ -62,9 +70,44 @@ class _Response(http.client.HTTPResponse):
 class _Connection(HTTPConnection):
     response_class = _Response
 
+    def _new_conn(self) -> socket.socket:
+        return _dial(self)
+
 
 class _SecureConnection(HTTPSConnection):
     response_class = _Response
+
+    def _new_conn(self) -> socket.socket:
+        return _dial(self)
+
+
+def _dial(connection: HTTPConnection) -> socket.socket:
+    """Return a socket to the first address of a host that answers; raises the errors of urllib3."""
+    try:
+        found = lookup.addresses(connection.host, connection.port, min(left(), LOOKUP_SECONDS))
+        return _first(found, connection)
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    except TimeoutError as error:
+        raise ConnectTimeoutError(connection, f"No connection to {connection.host} in time") from error
+    except (OSError, UnicodeError) as error:
+        raise NewConnectionError(connection, f"Failed to establish a new connection: {error}") from error
+
+
+def _first(found: list[str], connection: HTTPConnection) -> socket.socket:
+    problem: OSError = OSError("the name has no address")
+    for address in found:
+        seconds = connection.timeout if isinstance(connection.timeout, int | float) else LOOKUP_SECONDS
+        try:
+            return create_connection(
+                (address, connection.port),
+                min(left(), seconds),
+                source_address=connection.source_address,
+                socket_options=connection.socket_options,
+            )
+        except OSError as error:
+            problem = error
+    raise problem
 
 
 class _Pool(HTTPConnectionPool):

@@ -6,15 +6,20 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from openaq_pipeline import lookup, pulse
 from openaq_pipeline.storage.postgres.address import Address, address_of
-from openaq_pipeline.storage.postgres.explain import Unavailable, explain
+from openaq_pipeline.storage.postgres.explain import CATCHES_UP, Unavailable, explain
 
 CONNECT_SECONDS = 10
+ALL_CONNECT_SECONDS = 30.0
+"""For all addresses together and their names, whose look-up libpq gives no deadline."""
+
 STATEMENT_SECONDS = 60
 """What the server gives a statement, its wait for locks included; each handles some thousands of rows."""
 
@@ -63,6 +68,7 @@ class Database:
         timer = threading.Timer(seconds, _cut, [self.connection.fileno()])
         timer.daemon = True
         timer.start()
+        pulse.beat()
         try:
             yield self.connection
         except psycopg.Error as error:
@@ -79,7 +85,7 @@ def connected(dsn: str, *, until: float | None = None) -> Iterator[Database]:
     """
     address = address_of(dsn)
     try:
-        connection = psycopg.connect(make_conninfo(dsn, **PARAMETERS), autocommit=True, prepare_threshold=None)
+        connection = _connect(dsn, address)
     except psycopg.Error as error:
         raise explain(error, address) from None
     try:
@@ -89,6 +95,25 @@ def connected(dsn: str, *, until: float | None = None) -> Iterator[Database]:
         yield database
     finally:
         connection.close()
+
+
+def _connect(dsn: str, address: Address) -> psycopg.Connection:
+    """Return a connection; raises `Unavailable` where it takes too long, and leaves libpq to itself then."""
+    parameters = make_conninfo(dsn, **PARAMETERS)
+    found = lookup.in_thread(
+        lambda: psycopg.connect(parameters, autocommit=True, prepare_threshold=None), "connect to PostgreSQL"
+    )
+    try:
+        return found.result(ALL_CONNECT_SECONDS)
+    except TimeoutError:
+        found.add_done_callback(_close)
+        raise Unavailable(f"PostgreSQL at {address} can't be connected to in time", hint=CATCHES_UP) from None
+
+
+def _close(late: Future[psycopg.Connection]) -> None:
+    """Close what nobody waits for any more."""
+    if late.exception() is None:
+        late.result().close()
 
 
 def _cut(descriptor: int) -> None:

@@ -1,0 +1,52 @@
+"""The sign of life that a run gives the daemon: a byte into a pipe whenever it gets on, also while it waits in order.
+
+It comes from the work itself and never from a thread that only ticks: a run that is stuck falls silent.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+
+VARIABLE = "OPENAQ_PIPELINE_PULSE_FD"
+"""Names the pipe that the daemon hands to the run it starts, as `descriptor:inode`."""
+
+
+class Pulse:
+    """The daemon's end of the pipe; it serves one run after the other."""
+
+    def __init__(self) -> None:
+        self._hears, self.descriptor = os.pipe()
+        os.set_blocking(self._hears, False)
+        os.set_blocking(self.descriptor, False)
+
+    @property
+    def name(self) -> str:
+        """Return what the run finds under `VARIABLE`."""
+        return f"{self.descriptor}:{os.fstat(self.descriptor).st_ino}"
+
+    def heard(self) -> bool:
+        """Say whether a sign of life has come since this was last asked; never waits."""
+        found = False
+        with suppress(BlockingIOError):
+            while os.read(self._hears, 65536):
+                found = True
+        return found
+
+    def close(self) -> None:
+        """Listen no more."""
+        os.close(self._hears)
+        os.close(self.descriptor)
+
+
+def beat() -> None:
+    """Tell the daemon, if one started this process, that the work gets on; never waits, and never fails."""
+    number, _, inode = os.environ.get(VARIABLE, "").partition(":")
+    if not (number.isascii() and number.isdigit()):
+        return
+    with suppress(OSError):  # a full pipe says it all already; a daemon that is gone needs no sign
+        found = os.fstat(int(number))
+        # The number alone could be any file of a process that got the variable in another way.
+        if stat.S_ISFIFO(found.st_mode) and str(found.st_ino) == inode:
+            os.write(int(number), b".")
