@@ -28,22 +28,31 @@ _SECOND = timedelta(seconds=1)
 
 
 def interval_of(stamps: Sequence[datetime]) -> int | None:
-    """Return the spacing in seconds of a sensor's rows, which may be in any order; None: irregular, or too few rows.
+    """Return the spacing in seconds of a sensor's rows, which may be in any order; None: irregular, or too few rows."""
+    return step_of(_in_seconds(stamps))
+
+
+def step_of(seconds: Sequence[int]) -> int | None:
+    """Return the spacing of rows at these seconds, ascending and each once; None: irregular, or too few rows.
 
     It is the most common one, if most of the others are whole multiples of it (holes). One row off the grid is passed
     over, however few there are beside it. Steps of less than a minute count as irregular.
     """
-    seconds = _in_seconds(stamps)
     if len(seconds) < LEAST_ROWS:
         return None
     step = _usual(_spacings(seconds))
     if step < LEAST_INTERVAL_SECONDS:
         return None
-    phase = Counter(second % step for second in seconds).most_common(1)[0][0]
+    phase = phase_of(seconds, step)
     rest = [second for second in seconds if second % step == phase]
     spacings = _spacings(rest if LEAST_ROWS <= len(rest) == len(seconds) - 1 else seconds)
     whole, single = sum(spacing % step == 0 for spacing in spacings), spacings.count(step)
     return step if whole >= GRID_SHARE * len(spacings) and single >= STEP_SHARE * len(spacings) else None
+
+
+def phase_of(seconds: Iterable[int], step: int) -> int:
+    """Return how many seconds after whole steps from 1970 most rows are, of at least one."""
+    return Counter(second % step for second in seconds).most_common(1)[0][0]
 
 
 def holes(
