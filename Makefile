@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PEERS  := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check format bench bench-peers faults faults-long install clean
+.PHONY: help run test lint check format security lock bench bench-peers faults faults-long install clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,15 @@ check: lint test  ## All that CI runs
 format: $(VENV)/.dev  ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+security: $(VENV)/.dev  ## What bandit has against the code, and pip-audit against the locked packages
+	$(BIN)/python .ci/security.py
+
+lock: $(VENV)/.dev  ## Write requirements.lock: each package in the version tested here, by its hashes
+	@$(BIN)/python -m pip freeze --quiet --exclude-editable > $(VENV)/tested.txt
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
+		--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--constraint $(VENV)/tested.txt --output-file requirements.lock requirements.txt
 
 bench: $(VENV)/.dev  ## Print the benchmark tables (benchmarks/README.md)
 	$(BIN)/python -m benchmarks

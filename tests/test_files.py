@@ -119,8 +119,8 @@ def test_permissions_are_kept_whatever_the_umask(path: Path, umask: Callable[[in
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
-def test_a_new_file_has_the_permissions_of_the_umask(
+@pytest.mark.parametrize(("mask", "mode"), [(0o000, 0o640), (0o022, 0o640), (0o077, 0o600)])
+def test_a_new_file_is_none_of_others_business_and_a_stricter_umask_counts(
     tmp_path: Path, umask: Callable[[int], int], mask: int, mode: int
 ) -> None:
     left = files.temporary_of(tmp_path / "new.json")

@@ -31,18 +31,25 @@ LOCATION_LOCK_SECONDS = 60.0
 
 TRY_AGAIN_SECONDS = 0.05
 
+FILE_MODE, FOLDER_MODE = 0o640, 0o750
+"""Of what is made new in a folder of ours: its group may read, others nothing. A stricter umask takes away more."""
+
+USERS_OWN_MODE = 0o666
+"""Of what a user asks for by name, such as an export: as his umask has it, like every other program's output."""
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, mode: int = FILE_MODE) -> Iterator[IO[bytes]]:
     """Give a binary file that takes the place of `path` when the block ends well; otherwise `path` stays as it was.
 
-    The temporary file has one fixed name beside its target, so the caller must hold the lock that guards `path`,
-    and what a killed writer left is overwritten by the next. Raises `StorageError` when the disk refuses.
+    A file that was there keeps its owner and permissions, a new one has `mode`, less the umask. The temporary file has
+    one fixed name beside its target, so the caller must hold the lock that guards `path`, and what a killed writer left
+    is overwritten by the next. Raises `StorageError` when the disk refuses.
     """
     target = _real(path)  # replacing a link itself would cut it off from the real file
     temporary = temporary_of(target)
     try:
-        with _create(temporary, like=target) as file:
+        with _create(temporary, mode, like=target) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -75,10 +82,15 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114
 
 
-def _create(path: Path, *, like: Path) -> IO[bytes]:
-    """Open a new file with the owner, where allowed, and the permissions of `like`; without one as the umask has it."""
+def _create(path: Path, mode: int, *, like: Path) -> IO[bytes]:
+    """Open a new file with the owner, where allowed, and the permissions of `like`; without one with `mode`."""
     path.unlink(missing_ok=True)  # what a killed writer left may have another owner, or be a link
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    return _new(path, mode, like=like)
+
+
+def _new(path: Path, mode: int, *, like: Path) -> IO[bytes]:
+    """Open a file that is not there yet, as `_create` says; raises `FileExistsError`."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     file = os.fdopen(descriptor, "wb")
     try:
         _make_alike(descriptor, like)
@@ -173,7 +185,7 @@ def _name_twice(path: Path, place: Path) -> None:
 
 def _copy(path: Path, place: Path) -> None:
     """Copy a file durably to a name that is not taken; half a copy does not stay. Raises `OSError`."""
-    with path.open("rb") as old, place.open("xb") as new:
+    with path.open("rb") as old, _new(place, FILE_MODE, like=path) as new:
         try:
             shutil.copyfileobj(old, new)
             new.flush()
@@ -226,7 +238,7 @@ def make_durably(folder: Path) -> None:
         return
     if folder.parent != folder:
         make_durably(folder.parent)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(FOLDER_MODE, exist_ok=True)
     sync_folder(folder.parent)
 
 
@@ -268,7 +280,7 @@ def take_folder(folder: Path) -> int:
     try:
         descriptor = _inherited(path)
         if descriptor is None:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # once more changes nothing for an heir
         except BaseException:
@@ -333,10 +345,10 @@ def take_lock(path: Path, seconds: float) -> int:
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags, 0o644)
+        descriptor = os.open(path, flags, FILE_MODE)
     except FileNotFoundError:
-        path.parent.mkdir(exist_ok=True)
-        descriptor = os.open(path, flags, 0o644)
+        path.parent.mkdir(FOLDER_MODE, exist_ok=True)
+        descriptor = os.open(path, flags, FILE_MODE)
     try:
         _wait_for(descriptor, time.monotonic() + seconds)
     except BaseException:

@@ -14,7 +14,7 @@ from openaq_pipeline.cli import show_rows
 from openaq_pipeline.cli.validate_command import check_output
 from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError
-from openaq_pipeline.files import replacing
+from openaq_pipeline.files import USERS_OWN_MODE, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +40,7 @@ def main(namespace: argparse.Namespace) -> int:
             sys.stdout.buffer.flush()
         return 0
     _check_place(namespace.output, folder)
-    with replacing(namespace.output.absolute()) as file:
+    with replacing(namespace.output.absolute(), mode=USERS_OWN_MODE) as file:
         _answer(folder, namespace.sql, namespace.format, file)
     return 0
 

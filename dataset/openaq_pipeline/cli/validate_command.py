@@ -13,7 +13,7 @@ import msgspec
 from openaq_pipeline.cli.show import count, printable
 from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError, StorageError
-from openaq_pipeline.files import replacing
+from openaq_pipeline.files import USERS_OWN_MODE, replacing
 from openaq_pipeline.quality.report import FileReport, check
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import salvage
@@ -53,7 +53,7 @@ def main(namespace: argparse.Namespace) -> int:
     if namespace.output is None:
         print(text)
     else:
-        with replacing(namespace.output.absolute()) as file:
+        with replacing(namespace.output.absolute(), mode=USERS_OWN_MODE) as file:
             file.write(f"{text}\n".encode())
     return 0 if result.passed else 1
 

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import set_aside, take_lock
+from openaq_pipeline.files import FILE_MODE, FOLDER_MODE, set_aside, take_lock
 
 MINUTE_SECONDS = 61.0
 """A minute and a second: two requests do not travel equally long, and the server counts when they arrive."""
@@ -252,7 +252,7 @@ def _server(base_url: str) -> str:
 def _is_writable(folder: Path) -> bool:
     """Create a folder if need be, and say whether files can be made in it."""
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         return os.access(folder, os.W_OK | os.X_OK)
     return False
 
@@ -290,6 +290,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Open the file and make sure that it is whole; raises what `sqlite3` has to say."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))  # SQLite's own files take after it
     database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode=WAL")

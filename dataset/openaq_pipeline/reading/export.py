@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from openaq_pipeline.errors import ConfigError, PipelineError
-from openaq_pipeline.files import replacing
+from openaq_pipeline.files import USERS_OWN_MODE, replacing
 from openaq_pipeline.model import Window
 from openaq_pipeline.reading import credits_file
 from openaq_pipeline.reading.formats import FORMATS
@@ -69,7 +69,7 @@ def export(
     wanted = selection(folder, ids, parameters, window)
     before = credits_file.current(target.parent)
     rows, found = 0, set[str]()
-    with replacing(target) as file:
+    with replacing(target, mode=USERS_OWN_MODE) as file:
         with FORMATS[form](file) as write:
             for location_id in ids:
                 table = read(folder, location_id, wanted)
@@ -112,5 +112,5 @@ def _write_credits(
     output: Path, before: str | None, permissions: Sequence[Permission], window: Window, now: datetime
 ) -> None:
     text = credits_file.document(before, output.name, permissions, span(window), now)
-    with replacing(output.with_name(credits_file.NAME)) as file:
+    with replacing(output.with_name(credits_file.NAME), mode=USERS_OWN_MODE) as file:
         file.write(text.encode())

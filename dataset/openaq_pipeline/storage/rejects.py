@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from openaq_pipeline.files import replacing, storage_error, sync_folder
+from openaq_pipeline.files import FOLDER_MODE, replacing, storage_error, sync_folder
 from openaq_pipeline.model import UNREADABLE, Reject
 
 
@@ -26,7 +26,7 @@ class Rejects:
         path = self.path(location_id)
         try:
             if not self._folder.is_dir():
-                self._folder.mkdir(exist_ok=True)  # another location's thread may come first
+                self._folder.mkdir(FOLDER_MODE, exist_ok=True)  # another location's thread may come first
                 sync_folder(self._folder.parent)
             old = path.read_bytes() if path.exists() else b""
         except OSError as error:
