@@ -410,14 +410,62 @@ def test_the_data_folder_is_made_with_those_above_it_and_nothing_is_left_in_it(t
     folder = tmp_path / "a" / "b" / "c"
     files.make_folder(folder)
     files.make_folder(folder)
-    assert names(folder) == set()
+    assert names(folder) == {".locks"}
+
+
+def test_what_a_start_left_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
+    for name in (".probe", "..probe.tmp"):
+        (tmp_path / name).write_bytes(OLD)
+    files.make_folder(tmp_path)
+    assert names(tmp_path) == {".locks"}
 
 
 def test_every_new_folder_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(files, "sync_folder", synced.append)
-    files.make_folder(tmp_path / "a" / "b")
-    assert synced[:2] == [tmp_path, tmp_path / "a"]
+    files.make_durably(tmp_path / "a" / "b")
+    assert synced[-2:] == [tmp_path, tmp_path / "a"]
+
+
+def test_a_folder_whose_maker_was_killed_before_its_sync_is_made_durable_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    (tmp_path / "left").mkdir()
+    files.make_durably(tmp_path / "left")
+    files.make_durably(tmp_path / "left")
+    assert synced == [tmp_path]
+
+
+def refusing_to_sync(number: int) -> Callable[[Path], None]:
+    def sync(_folder: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return sync
+
+
+def test_a_folder_in_one_that_may_not_be_opened_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(files, "sync_folder", refusing_to_sync(errno.EACCES))
+    files.make_durably(tmp_path / "data")
+    with pytest.raises(PermissionError):
+        files.make_durably(tmp_path / "new")
+
+
+def test_a_disk_that_fails_to_sync_a_folder_is_told_whoever_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(files, "sync_folder", refusing_to_sync(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        files.make_durably(tmp_path / "data")
+
+
+def test_letting_go_of_a_lock_is_no_reason_to_fail() -> None:
+    files.let_go(-1)
 
 
 @pytest.mark.parametrize("where", ["file.json", "file.json/data"])

@@ -266,8 +266,7 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         ".location_{id}.loss": ".loss",
         "*.damaged-{time}": ".damaged-",
         ".*.tmp": ".tmp",
-        ".probe-{pid}": ".probe-",
-        ".preflight-{pid}": ".preflight-",
+        ".probe": '".probe"',
     }
     for shown in FILES:
         if shown in in_trouble:

@@ -25,6 +25,9 @@ LOCK_VARIABLE = "OPENAQ_PIPELINE_LOCK_FD"
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
+OTHERS_FOLDER = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EROFS}
+"""Why a folder that somebody else has made may not be synced, or not be synced at all."""
+
 LOCATION_LOCK_SECONDS = 60.0
 """A writer holds a location's lock for one read, merge and write: a minute of waiting means that something hangs."""
 
@@ -187,12 +190,10 @@ def make_folder(folder: Path) -> None:
     Raises `ConfigError`: a folder that can't be written is the wrong folder, or has the wrong owner. A full disk is
     no fault of the settings: `StorageError`.
     """
-    probe = folder / f".probe-{os.getpid()}"  # two starts at once must not trip over each other
     try:
         make_durably(folder)
-        with replacing(probe):
+        with probing(folder) as probe, replacing(probe):
             pass
-        probe.unlink(missing_ok=True)
     except (OSError, StorageError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         if isinstance(cause, OSError) and cause.errno in FULL:
@@ -204,14 +205,58 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
+@contextmanager
+def probing(folder: Path) -> Iterator[Path]:
+    """Give the name of a file to try the data folder out with, which goes afterwards.
+
+    Two starts at once must not trip over each other, so each has it alone; what a killed one left goes with the next.
+    """
+    probe = folder / ".probe"
+    with _hold(folder, "probe", "The data folder"):
+        remove_temporary(probe)
+        try:
+            yield probe
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+
+
 def make_durably(folder: Path) -> None:
-    """Create a folder and those above it, each so that a power cut does not take it away with all that is in it."""
-    if folder.is_dir():
+    """Create a folder and those above it, each so that a power cut does not take it away with all that is in it.
+
+    One that is there already is made durable too, once a process: who made it may have been killed before that.
+    """
+    made = not folder.is_dir()
+    if not made and folder in _durable:
         return
-    if folder.parent != folder:
+    if made and folder.parent != folder:
         make_durably(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    if made:
+        folder.mkdir(exist_ok=True)
+    try:
+        sync_folder(folder.parent)
+    except OSError as error:
+        if made or error.errno not in OTHERS_FOLDER:
+            raise
+    _durable.add(folder)
+
+
+_durable: set[Path] = set()
+"""The folders that this process has seen to."""
+
+
+def exists(path: Path) -> bool:
+    """Say whether there is something under a name; raises `StorageError` where the disk does not tell."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def let_go(descriptor: int) -> None:
+    """Close an open file that was only held: Linux lets go of it whatever it answers, and nothing is lost with it."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -238,7 +283,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def take_folder(folder: Path) -> int:
@@ -256,7 +301,7 @@ def take_folder(folder: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # once more changes nothing for an heir
         except BaseException:
-            os.close(descriptor)
+            let_go(descriptor)
             raise
     except BlockingIOError:
         raise LockHeld(
@@ -307,7 +352,7 @@ def _hold(folder: Path, name: str, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def take_lock(path: Path, seconds: float) -> int:
@@ -324,7 +369,7 @@ def take_lock(path: Path, seconds: float) -> int:
     try:
         _wait_for(descriptor, time.monotonic() + seconds)
     except BaseException:
-        os.close(descriptor)
+        let_go(descriptor)
         raise
     return descriptor
 
