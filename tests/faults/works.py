@@ -6,7 +6,6 @@ the oracle; of a small file a reader sees the old or the new version, nothing el
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -54,28 +53,11 @@ def nothing(_line: str) -> None:
     """Acknowledge nothing."""
 
 
-class Board:
-    """Memory shared with a child, for lines that must not cost it a system call."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 1 << 16)
-
-    def clear(self) -> None:
-        """Forget what was written."""
-        self._memory[:] = bytes(len(self._memory))
-        self._memory.seek(0)
-
-    def write(self, line: str) -> None:
-        """Add a line."""
-        self._memory.write(f"{line}\n".encode())
-
-    def read(self) -> str:
-        """Return what was written."""
-        return self._memory[:].rstrip(b"\0").decode()
-
-
 class Work:
-    """A deed. `old` and `new` are what `seen` returns before it and after it, undisturbed."""
+    """A deed. `old` and `new` are what `seen` returns before it and after it, undisturbed.
+
+    `forgiving`: while the disk refuses it, it goes on in memory and says that it is done.
+    """
 
     def __init__(
         self,
@@ -84,19 +66,28 @@ class Work:
         act: Callable[[Path], object],
         seen: Callable[[Path], object],
         *,
-        again: Callable[[Path], object] | None = None,
+        forgiving: bool = False,
     ) -> None:
         self.name = name
         self.prepare = prepare
-        self.act = act
-        self.again = again or act
         self.seen = seen
+        self.forgiving = forgiving
+        self._act = act
 
     def __repr__(self) -> str:
         return self.name
 
-    def after_fault(self, folder: Path, old: object, new: object, *, done: bool) -> None:
-        """Raise `AssertionError` unless a reader sees what it may; `done`: the deed said that it was done."""
+    def act(self, folder: Path, acknowledge: light.Acknowledge = nothing) -> None:
+        """Do it, and say line by line what is durable."""
+        del acknowledge
+        self._act(folder)
+
+    def after_fault(self, folder: Path, old: object, new: object, *, done: bool, told: str = "") -> None:
+        """Raise `AssertionError` unless a reader sees what it may.
+
+        `done`: the deed said that it was done; `told` are the lines that it acknowledged before.
+        """
+        del told
         seen = self.seen(folder)
         assert seen in ([new] if done else [old, new]), f"{self.name}: {seen} is neither {old} nor {new}"
 
@@ -115,24 +106,16 @@ class Work:
 class Rows(Work):
     """A deed on rows: in between any part of it may be done, as long as the oracle agrees."""
 
-    def __init__(
-        self,
-        name: str,
-        prepare: Callable[[Path], object],
-        act: Callable[[Path], object],
-        board: Board | None = None,
-    ) -> None:
+    def __init__(self, name: str, prepare: Callable[[Path], object], act: Callable[[Path], object]) -> None:
         super().__init__(name, prepare, act, oracle.content)
-        self._board = board
 
-    def after_fault(self, folder: Path, old: object, new: object, *, done: bool) -> None:
+    def after_fault(self, folder: Path, old: object, new: object, *, done: bool, told: str = "") -> None:
         """Let the oracle judge: what was there and what was acknowledged is there."""
-        assert isinstance(old, dict)
-        told = light.acknowledged(self._board.read()) if self._board else set()
         if done:
             oracle.check(folder, expected=_content(new))
         else:
-            oracle.check(folder, held=[*old, *(oracle.Place(*place) for place in told)])
+            places = (oracle.Place(*place) for place in light.acknowledged(told))
+            oracle.check(folder, held=[*_content(old), *places])
 
     def look(self, folder: Path, old: object, new: object) -> None:
         """Read as a user reads, who knows nothing of moves."""
@@ -145,13 +128,26 @@ class Rows(Work):
         oracle.check(folder, expected=_content(new), restarted=True)
 
 
+class Poll(Rows):
+    """A poll of two locations that have been polled up to a round before; -1: never."""
+
+    def __init__(self, name: str, before: int) -> None:
+        prepare = rounds(0, before) if before >= 0 else nothing_there
+        super().__init__(name, prepare, rounds(before + 1, before + 1))
+        self._round = before + 1
+
+    def act(self, folder: Path, acknowledge: light.Acknowledge = nothing) -> None:
+        """Do it."""
+        _do(folder, self._round, self._round, acknowledge)
+
+
 class Mending(Work):
     """Bringing damaged files into form. What is to be fetched again stays noted, however often it was interrupted."""
 
     def __init__(self, name: str, prepare: Callable[[Path], object], act: Callable[[Path], object]) -> None:
         super().__init__(name, prepare, act, _readable)
 
-    def after_fault(self, folder: Path, old: object, new: object, *, done: bool) -> None:
+    def after_fault(self, folder: Path, old: object, new: object, *, done: bool, told: str = "") -> None:
         """A file may still be damaged, but none of what could be read is gone for good: see `after_restart`."""
 
     def look(self, folder: Path, old: object, new: object) -> None:
@@ -192,17 +188,6 @@ def rounds(first: int, last: int) -> Callable[[Path], None]:
 def _do(folder: Path, first: int, last: int, acknowledge: light.Acknowledge) -> None:
     if code := light.store(folder, first, last, acknowledge):
         raise PipelineError(f"light exited {code}")
-
-
-def poll(name: str, before: int) -> Rows:
-    """Return a poll of two locations that have been polled up to a round before."""
-    board = Board()
-
-    def act(folder: Path) -> None:
-        board.clear()
-        _do(folder, before + 1, before + 1, board.write)
-
-    return Rows(name, rounds(0, before) if before >= 0 else nothing_there, act, board=board)
 
 
 def nothing_there(folder: Path) -> None:
@@ -322,15 +307,6 @@ def book_seen(folder: Path) -> object:
     return frozenset(AlertFile(folder).read().open)
 
 
-class Alerts(Work):
-    """The book of alerts, which lives in memory while the disk refuses it: then it says that it is done."""
-
-    def after_fault(self, folder: Path, old: object, new: object, *, done: bool) -> None:
-        """See to it that nothing is forgotten."""
-        del done
-        super().after_fault(folder, old, new, done=False)
-
-
 def select(folder: Path, *ids: int) -> None:
     """Remember what a selection came to."""
     selections.write(folder, {"country: NP": Resolved(NOW, ids, len(ids))})
@@ -384,9 +360,9 @@ def bytes_of(*names: str) -> Callable[[Path], object]:
 
 def works() -> Iterable[Work]:
     """Yield every deed."""
-    yield poll("first load", -1)
-    yield poll("poll", 1)
-    yield poll("move to the history", light.FIRST_MOVE - 1)
+    yield Poll("first load", -1)
+    yield Poll("poll", 1)
+    yield Poll("move to the history", light.FIRST_MOVE - 1)
     yield Rows("archive portion", old_rows, archive_portion)
     yield Mending("mending a location file", cut_short, mend_live)
     yield Mending("mending history and rejects", broken_year, mend_files)
@@ -394,7 +370,13 @@ def works() -> Iterable[Work]:
     yield Work("owed", lambda folder: owe(folder, 9), lambda folder: owe(folder, 9, 3), _owed)
     yield Work("owed no more", lambda folder: owe(folder, 9), settle, _owed)
     yield Work("metrics", lambda folder: note_run(folder, 0), lambda folder: note_run(folder, 1), runs_seen)
-    yield Alerts("alerts", lambda folder: begin(folder, "one"), lambda folder: begin(folder, "two"), book_seen)
+    yield Work(
+        "alerts",
+        lambda folder: begin(folder, "one"),
+        lambda folder: begin(folder, "two"),
+        book_seen,
+        forgiving=True,
+    )
     yield Work("selections", lambda folder: select(folder, 7), lambda folder: select(folder, 7, 8), _selected)
     yield Work(
         "licences",
