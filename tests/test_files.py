@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import random
 import re
@@ -414,12 +413,20 @@ def test_the_data_folder_is_made_with_those_above_it_and_nothing_is_left_in_it(t
     assert names(folder) == set()
 
 
+def test_what_a_start_left_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
+    for name in (".probe", "..probe.tmp"):
+        (tmp_path / name).write_bytes(OLD)
+    files.make_folder(tmp_path)
+    assert names(tmp_path) == set()
+
+
 def test_starts_that_are_killed_again_and_again_leave_one_probe_and_the_next_takes_it_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
         child = os.fork()
         if child == 0:
+            monkeypatch.setattr(files, "make_durably", lambda _: None)  # its own sync is not meant
             monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL))
             files.make_folder(tmp_path)
         os.waitpid(child, 0)
@@ -428,21 +435,52 @@ def test_starts_that_are_killed_again_and_again_leave_one_probe_and_the_next_tak
     assert names(tmp_path) == set()
 
 
-def test_a_start_while_another_one_probes_the_folder_takes_its_word(tmp_path: Path) -> None:
-    other = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    temporary = files.temporary_of(tmp_path / ".probe")
-    temporary.touch()
-    files.make_folder(tmp_path)
-    assert temporary.exists(), "the other one needs it"
-    os.close(other)
-
-
 def test_every_new_folder_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(files, "sync_folder", synced.append)
-    files.make_folder(tmp_path / "a" / "b")
-    assert synced[:2] == [tmp_path, tmp_path / "a"]
+    files.make_durably(tmp_path / "a" / "b")
+    assert synced[-2:] == [tmp_path, tmp_path / "a"]
+
+
+def test_a_folder_whose_maker_was_killed_before_its_sync_is_made_durable_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    (tmp_path / "left").mkdir()
+    files.make_durably(tmp_path / "left")
+    files.make_durably(tmp_path / "left")
+    assert synced == [tmp_path]
+
+
+def refusing_to_sync(number: int) -> Callable[[Path], None]:
+    def sync(_folder: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return sync
+
+
+def test_a_folder_in_one_that_may_not_be_opened_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(files, "sync_folder", refusing_to_sync(errno.EACCES))
+    files.make_durably(tmp_path / "data")
+    with pytest.raises(PermissionError):
+        files.make_durably(tmp_path / "new")
+
+
+def test_a_disk_that_fails_to_sync_a_folder_is_told_whoever_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(files, "sync_folder", refusing_to_sync(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        files.make_durably(tmp_path / "data")
+
+
+def test_letting_go_of_a_lock_is_no_reason_to_fail() -> None:
+    files.let_go(-1)
 
 
 @pytest.mark.parametrize("where", ["file.json", "file.json/data"])

@@ -267,7 +267,6 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         "*.damaged-{time}": ".damaged-",
         ".*.tmp": ".tmp",
         ".probe": '".probe"',
-        ".preflight-{pid}": ".preflight-",
     }
     for shown in FILES:
         if shown in in_trouble:

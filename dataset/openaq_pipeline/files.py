@@ -26,6 +26,9 @@ LOCK_VARIABLE = "OPENAQ_PIPELINE_LOCK_FD"
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
+OTHERS_FOLDER = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EROFS}
+"""Why a folder that somebody else has made may not be synced, or not be synced at all."""
+
 LOCATION_LOCK_SECONDS = 60.0
 """A writer holds a location's lock for one read, merge and write: a minute of waiting means that something hangs."""
 
@@ -203,7 +206,8 @@ def make_folder(folder: Path) -> None:
     """
     try:
         make_durably(folder)
-        _prove(folder)
+        with probing(folder) as probe, replacing(probe):
+            pass
     except (OSError, StorageError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         if isinstance(cause, OSError) and cause.errno in FULL:
@@ -215,31 +219,62 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def _prove(folder: Path) -> None:
-    """Replace a file in a folder, unless another process is just about it. Raises `OSError` and `StorageError`.
+@contextmanager
+def probing(folder: Path) -> Iterator[Path]:
+    """Give the name of a file to try the data folder out with, which goes afterwards. Raises `OSError`.
 
-    The probe has one name, so that starts that are killed again and again leave one at most.
+    Two starts at once must not trip over each other, so each has it alone; what a killed one left goes with the next.
     """
+    probe = folder / ".probe"
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the folder itself: that leaves no file behind
-        with replacing(folder / ".probe"):
-            pass
-        (folder / ".probe").unlink(missing_ok=True)
-    except BlockingIOError:
-        return
+        _wait_for(descriptor, time.monotonic() + LOCATION_LOCK_SECONDS)  # of the folder itself: that leaves no file
+        remove_temporary(probe)
+        try:
+            yield probe
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def make_durably(folder: Path) -> None:
-    """Create a folder and those above it, each so that a power cut does not take it away with all that is in it."""
-    if folder.is_dir():
+    """Create a folder and those above it, each so that a power cut does not take it away with all that is in it.
+
+    One that is there already is made durable too, once a process: who made it may have been killed before that.
+    """
+    made = not folder.is_dir()
+    if not made and folder in _durable:
         return
-    if folder.parent != folder:
+    if made and folder.parent != folder:
         make_durably(folder.parent)
-    folder.mkdir(FOLDER_MODE, exist_ok=True)
-    sync_folder(folder.parent)
+    if made:
+        folder.mkdir(FOLDER_MODE, exist_ok=True)
+    try:
+        sync_folder(folder.parent)
+    except OSError as error:
+        if made or error.errno not in OTHERS_FOLDER:
+            raise
+    _durable.add(folder)
+
+
+_durable: set[Path] = set()
+"""The folders that this process has seen to."""
+
+
+def exists(path: Path) -> bool:
+    """Say whether there is something under a name; raises `StorageError` where the disk does not tell."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def let_go(descriptor: int) -> None:
+    """Close an open file that was only held: Linux lets go of it whatever it answers, and nothing is lost with it."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -266,7 +301,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def take_folder(folder: Path) -> int:
@@ -284,7 +319,7 @@ def take_folder(folder: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # once more changes nothing for an heir
         except BaseException:
-            os.close(descriptor)
+            let_go(descriptor)
             raise
     except BlockingIOError:
         raise LockHeld(
@@ -335,7 +370,7 @@ def _hold(folder: Path, name: str, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def take_lock(path: Path, seconds: float) -> int:
@@ -352,7 +387,7 @@ def take_lock(path: Path, seconds: float) -> int:
     try:
         _wait_for(descriptor, time.monotonic() + seconds)
     except BaseException:
-        os.close(descriptor)
+        let_go(descriptor)
         raise
     return descriptor
 

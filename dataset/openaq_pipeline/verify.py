@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from openaq_pipeline.errors import ConfigError, FatalError, StorageError
+from openaq_pipeline.files import exists
 from openaq_pipeline.model import LocationState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.alert_file import AlertFile
@@ -98,7 +99,7 @@ def _chosen(folder: Path, locations: Collection[int], remembered: set[int]) -> l
     """Return the locations to look at, by id."""
     there = layout.location_ids(folder) | remembered
     if not locations:
-        if not there and not (folder / METADATA).exists():
+        if not there and not exists(folder / METADATA):
             raise ConfigError(
                 f"There are no data in {folder}", hint="Run the main job first, or name another --data-dir."
             )
@@ -185,7 +186,7 @@ def _selections(folder: Path) -> Finding | None:
 def _one(name: str, folder: Path, problem: Finding | None) -> Iterator[Checked]:
     if problem is not None:
         yield Checked(name, 0, (problem,))
-    elif (folder / name).exists():
+    elif exists(folder / name):
         yield Checked(name)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from openaq_pipeline.errors import RetriableError
+from openaq_pipeline.errors import RetriableError, StorageError
 from openaq_pipeline.files import take_lock
 from openaq_pipeline.monitoring import alert_file
 from openaq_pipeline.monitoring.alert_file import AlertFile
@@ -55,6 +55,23 @@ def test_a_damaged_book_is_set_aside_and_a_new_one_begins(tmp_path: Path, body: 
     assert list(begin(AlertFile(tmp_path)).open) == ["quality"]
     assert [place.read_bytes() for place in tmp_path.glob(".alerts.json.damaged-*")] == [body]
     assert list(AlertFile(tmp_path).read().open) == ["quality"]
+
+
+def test_a_book_that_can_not_be_read_for_a_while_is_not_overwritten(tmp_path: Path) -> None:
+    path, away = tmp_path / ".alerts.json", tmp_path / "away"
+    begin(AlertFile(tmp_path), "k:before")
+    path.rename(away)
+    path.mkdir()  # reading it is an error of the system then, also for root
+    file = AlertFile(tmp_path)
+    with pytest.raises(StorageError):
+        file.read()
+    assert set(begin(file, "k:meanwhile").open) == set(file.read().open) == {"k:meanwhile"}
+    path.rmdir()
+    away.rename(path)
+    begin(file, "k:after")
+    found = AlertFile(tmp_path).read()
+    assert set(found.open) == {"k:before", "k:meanwhile", "k:after"}
+    assert len({entry.notice.id for entry in found.outbox}) == 3
 
 
 def test_many_writers_at_once_lose_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -71,7 +70,7 @@ def serve(
         try:
             return Daemon(load, settings, letters, lock=lock, flags=flags, limits_of=limits_of, clocks=clocks).run()
         finally:
-            os.close(lock)
+            files.let_go(lock)
 
 
 def checked(settings: Settings, clocks: Clocks) -> Settings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,9 +12,9 @@ from uuid import uuid4
 import msgspec
 
 from openaq_pipeline.errors import RetriableError, StorageError
-from openaq_pipeline.files import replacing, set_aside, storage_error, take_lock
+from openaq_pipeline.files import exists, let_go, replacing, set_aside, storage_error, take_lock
 from openaq_pipeline.model import UNREADABLE
-from openaq_pipeline.monitoring.alerts import VERSION, Book
+from openaq_pipeline.monitoring.alerts import VERSION, Book, joined
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +25,15 @@ WRITE_LOCK_SECONDS = 10.0
 class AlertFile:
     """The book in a data folder. Several processes and threads may change it: each reads, changes and replaces it.
 
-    While the disk refuses the file the book lives in memory, because a full disk is a reason to tell somebody.
+    While the disk refuses the file the book lives in memory, because a full disk is a reason to tell somebody. While it
+    can't even be read a book apart does, which is joined to the one on disk as soon as that can be.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / ".alerts.json"
         self._unsaved: Book | None = None
+        self._apart: Book | None = None
 
     def read(self) -> Book:
         """Return the book as it is, for looking at; an empty one if there is none or it is damaged.
@@ -41,11 +42,16 @@ class AlertFile:
         """
         if self._unsaved is not None:
             return self._unsaved
-        return self._stored() or Book(uuid4())
+        try:
+            return self._stored() or Book(uuid4())
+        except StorageError:
+            if self._apart is None:
+                raise
+            return self._apart
 
     def is_damaged(self) -> bool:
         """Say whether there is a file that holds no book of this version. Raises `StorageError` if it can't be read."""
-        return self._stored() is None and self._path.exists()
+        return self._stored() is None and exists(self._path)
 
     def change(self, now: datetime, function: Callable[[Book], Book]) -> Book:
         """Store what `function` makes of the book, and return it. A damaged book is set aside, and a new one begun.
@@ -54,6 +60,9 @@ class AlertFile:
         """
         with self._writing():
             before = self._unsaved or self._load(now)
+            if before is None:  # the file may not be overwritten unread
+                self._apart = function(self._apart or Book(uuid4()))
+                return self._apart
             after = function(before)
             if after != before or self._unsaved is not None:
                 self._save(after)
@@ -68,17 +77,20 @@ class AlertFile:
             log.warning("%s Alerts are kept in memory meanwhile.", error.advice)
             self._unsaved = book
 
-    def _load(self, now: datetime) -> Book:
-        """Return the stored book or a new one; what can't be read is set aside."""
+    def _load(self, now: datetime) -> Book | None:
+        """Return the stored book or a new one, what is no book is set aside; None: the disk does not let it be read."""
         try:
             book = self._stored()
-            if book is None and self._path.exists():
+            if book is None and exists(self._path):
                 place = set_aside(self._path, now)
                 log.warning("%s was damaged and set aside as %s; a new one begins", self._path.name, place.name)
         except StorageError as error:
-            log.warning(error.advice)
-            return Book(uuid4())
-        return book or Book(uuid4())
+            log.warning("%s Alerts are kept in memory meanwhile.", error.advice)
+            return None
+        if self._apart is None:
+            return book or Book(uuid4())
+        self._unsaved, self._apart = self._apart if book is None else joined(book, self._apart), None
+        return self._unsaved
 
     def _stored(self) -> Book | None:
         """Return the book on disk; None if there is none, or none of this version with aware times."""
@@ -108,7 +120,7 @@ class AlertFile:
         try:
             yield
         finally:
-            os.close(descriptor)
+            let_go(descriptor)
 
     @contextmanager
     def delivering(self) -> Iterator[bool]:
@@ -124,7 +136,7 @@ class AlertFile:
         try:
             yield True
         finally:
-            os.close(descriptor)
+            let_go(descriptor)
 
 
 def _times_have_zones(book: Book) -> bool:

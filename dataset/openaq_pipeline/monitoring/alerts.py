@@ -114,6 +114,21 @@ def _most_severe(conditions: Iterable[Condition]) -> dict[str, Condition]:
     return found
 
 
+def joined(book: Book, apart: Book) -> Book:
+    """Return a book with what was noted in another one while it could not be read; of one key it knows better itself.
+
+    Notices of both are sent: rather twice than not at all.
+    """
+    return msgspec.structs.replace(
+        book,
+        open=apart.open | book.open,
+        told=apart.told | book.told,
+        outbox=book.outbox + apart.outbox,
+        past=(book.past + apart.past)[-KEPT:],
+        undelivered=(book.undelivered + apart.undelivered)[-KEPT:],
+    )
+
+
 def rank(severity: Severity) -> int:
     """Return where a severity stands, from 0 for info."""
     return SEVERITIES.index(severity)

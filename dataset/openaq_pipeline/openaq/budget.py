@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -26,7 +27,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import FILE_MODE, FOLDER_MODE, set_aside, take_lock
+from openaq_pipeline.files import FILE_MODE, FOLDER_MODE, let_go, set_aside, take_lock
 
 MINUTE_SECONDS = 61.0
 """A minute and a second: two requests do not travel equally long, and the server counts when they arrive."""
@@ -95,7 +96,7 @@ class Budget:
         self._clock = clock
         self._path = path
         self._guard = threading.Lock()
-        self._database = _open(path)
+        self._database = _open(path, clock())
 
     def acquire(self) -> float:
         """Wait until one more request may leave, count it, and return the seconds waited.
@@ -257,8 +258,11 @@ def _is_writable(folder: Path) -> bool:
     return False
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, now: float) -> sqlite3.Connection:
     """Open the ledger; a damaged one is set aside, because a lost log of requests is better than no run.
+
+    Nobody knows then what was sent in the last minute, so none leaves in the next. Of the last hour only the server
+    knows.
 
     One process after the other: SQLite refuses a second one while the first makes the file, and two that met the
     same damage would set aside each other's new ledger.
@@ -271,9 +275,11 @@ def _open(path: Path) -> sqlite3.Connection:
             raise
         except sqlite3.DatabaseError:
             set_aside(path, datetime.now(UTC))
-            return _connect(path)
+            database = _connect(path)
+            _wait_out(database, now)
+            return database
         finally:
-            os.close(lock)
+            let_go(lock)
 
 
 @contextmanager
@@ -303,9 +309,19 @@ def _connect(path: Path) -> sqlite3.Connection:
     return database
 
 
+def _wait_out(database: sqlite3.Connection, now: float) -> None:
+    """Let no request leave for as long as those of a lost ledger may count."""
+    database.execute("UPDATE server SET blocked_until=?, blocked_at=?", (now + MINUTE_SECONDS, now))
+
+
 def _check(database: sqlite3.Connection) -> None:
-    """Raise `DatabaseError` if a page of the file is damaged: SQLite itself looks only at those it happens to read."""
+    """Raise `DatabaseError` if a page of the file is damaged: SQLite itself looks only at those it happens to read.
+
+    Raises `OperationalError` where the disk refused a page, which is no damage.
+    """
     (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if any(int(code) & 0xFF == sqlite3.SQLITE_IOERR for code in re.findall(r"error code=([0-9]+)", verdict)):
+        raise sqlite3.OperationalError("disk I/O error")
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
-from os import getpid
 
 from openaq_pipeline.errors import LockHeld
-from openaq_pipeline.files import hold_folder, make_folder, replacing
+from openaq_pipeline.files import hold_folder, make_folder, probing, replacing
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.log import path_of
 from openaq_pipeline.monitoring.log_file import SharedLogFile
@@ -43,15 +41,11 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir
     existed = folder.is_dir()
     make_folder(folder)
-    probe = folder / f".preflight-{getpid()}"
-    try:
+    with probing(folder) as probe:
         for content in (b"old", b"new"):
             with replacing(probe) as file:
                 file.write(content)
         whole = probe.read_bytes() == b"new"
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
     made = "" if existed else ", created"
     if whole:
         yield Finding("ok", f"{folder}{made}: files are written, synced and replaced as a whole")

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from openaq_pipeline.errors import ConfigError, PipelineError
-from openaq_pipeline.files import USERS_OWN_MODE, replacing
+from openaq_pipeline.files import USERS_OWN_MODE, replacing, storage_error
 from openaq_pipeline.model import Window
 from openaq_pipeline.reading import credits_file
 from openaq_pipeline.reading.formats import FORMATS
@@ -89,9 +89,13 @@ def check_output(output: Path, folder: Path) -> None:
     """Raise `ConfigError` for an output that is in the data folder, is a folder, or is in none."""
     if output.resolve().is_relative_to(folder.resolve()):
         raise ConfigError(f"--output {output} is in the data folder", hint="Name a file outside of it.")
-    if output.is_dir() or output.name == credits_file.NAME:
+    try:
+        beside, taken = output.parent.is_dir(), output.is_dir()
+    except OSError as error:
+        raise storage_error(error, output) from error
+    if taken or output.name == credits_file.NAME:
         raise ConfigError(f"--output {output} is no name for a file of data", hint="Name a file such as data.csv.")
-    if not output.parent.is_dir():
+    if not beside:
         raise ConfigError(f"There is no folder {output.parent}", hint="Make it first, or name another --output.")
 
 

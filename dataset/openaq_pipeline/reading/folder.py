@@ -10,7 +10,7 @@ from pathlib import Path
 
 from openaq_pipeline import config as configuration
 from openaq_pipeline.errors import ConfigError
-from openaq_pipeline.files import storage_error
+from openaq_pipeline.files import exists, storage_error
 from openaq_pipeline.storage.sealed import history_folder, seal_path
 
 LOCATION_FILE = re.compile(r"location_([1-9][0-9]*)\.json", re.ASCII)
@@ -55,13 +55,13 @@ def live_locations(folder: Path) -> list[int]:
 def sealed_locations(folder: Path) -> list[int]:
     """Return the locations whose history counts, in the order of their ids."""
     ids = [int(found[1]) for name in _names(folder / "history") if (found := LOCATION_FOLDER.fullmatch(name))]
-    return sorted(each for each in ids if seal_path(folder, each).exists())
+    return sorted(each for each in ids if exists(seal_path(folder, each)))
 
 
 def years(folder: Path, location_id: int) -> list[int]:
     """Return the years of which a location has a history file, oldest first."""
     found = _years(folder, location_id)
-    return sorted(year for year in found if history_file(folder, location_id, year).exists())
+    return sorted(year for year in found if exists(history_file(folder, location_id, year)))
 
 
 def versions(folder: Path, location_id: int) -> dict[int, tuple[int, int, int]]:

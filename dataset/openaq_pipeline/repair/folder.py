@@ -54,7 +54,7 @@ def _remove(folder: Path, name: str) -> Iterator[Mended]:
     path, location = folder / name, _LOCATION.search(name)
     try:
         with files.hold_location(folder, int(location[1])) if location else files.hold_folder(folder):
-            if path.exists():
+            if files.exists(path):
                 files.remove_durably(path)
                 yield Mended(name, "removed; it was never finished")
     except LockHeld:

@@ -137,7 +137,7 @@ class Local:
     def _rejects(self, path: Path) -> Mended:
         """Keep the lines that can be read."""
         place = files.keep_aside(path, self._clock())
-        good = [line for line in path.read_bytes().splitlines() if _is_reject(line)]
+        good = [line for line in _bytes(path).splitlines() if _is_reject(line)]
         with files.replacing(path) as file:
             file.writelines(line + b"\n" for line in good)
         return Mended(self._name(path), f"set aside as {place.name}; {len(good):,} lines in it could be read and stay")
@@ -154,7 +154,7 @@ class Local:
             )
         if to is not None and (why := absurd(to, self._clock())):
             return Mended(self._name(path), f"it can't be worked out anew from the history: {why}", complete=False)
-        aside = f"set aside as {files.set_aside(path, self._clock()).name}; " if path.exists() else ""
+        aside = f"set aside as {files.set_aside(path, self._clock()).name}; " if files.exists(path) else ""
         if to is None:
             return Mended(self._name(path), f"{aside}none is needed, because the location file has all rows")
         open_history(location_id, to, files=self._stores.files, licenses=None)
@@ -191,6 +191,13 @@ class Local:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise files.storage_error(error, path) from error
 
 
 def _is_reject(line: bytes) -> bool:

@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import hold_location, keep_aside, remove_temporary, replacing, storage_error
+from openaq_pipeline.files import exists, hold_location, keep_aside, remove_temporary, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
 from openaq_pipeline.ports import HistoryStore
 from openaq_pipeline.storage import salvage, sealed
@@ -126,7 +126,7 @@ class LocationFiles:
             return self._mend(location_id, now)
         except OSError as error:
             raise storage_error(error, path) from error
-        return Stored({} if self._loss_note(location_id).exists() else latest)
+        return Stored({} if exists(self._loss_note(location_id)) else latest)
 
     def _latest(self, location_id: int, here: dict[int, datetime]) -> dict[int, datetime]:
         """Return the latest stamp of each sensor that counts, in the history where the file has none."""
@@ -146,7 +146,7 @@ class LocationFiles:
     def vouch(self, location_id: int, mark: FileMark | None) -> None:
         """Take the note of `disclaim` away, now that a durable state stands on the file with this mark."""
         note = self._loss_note(location_id)
-        if not note.exists():
+        if not exists(note):
             return
         with self.lock(location_id):
             if mark is not None and self.mark(location_id) == mark:

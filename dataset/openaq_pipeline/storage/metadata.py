@@ -104,9 +104,16 @@ class Metadata:
             with replacing(self._path) as file:
                 file.writelines(self._lines())
                 size = file.tell()
-            self._version = _version_of(self._path)
+            self._version = self._version_written()
         self._pace.wrote(size)
         self._asked.clear()
+
+    def _version_written(self) -> _Version | None:
+        """Return the version that was just written; None: the disk does not tell, and it is read again next time."""
+        try:
+            return _version_of(self._path)
+        except OSError:
+            return None
 
     def _lines(self) -> Iterator[bytes]:
         """Yield the document, one location a line: never all of it at once, because it may be 25 MB."""

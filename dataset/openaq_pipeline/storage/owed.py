@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import make_durably, remove_durably, replacing, storage_error
+from openaq_pipeline.files import exists, make_durably, remove_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, Window
 
 VERSION = 1
@@ -62,7 +62,7 @@ class Owed:
     def _save(self, location_id: int, spans: tuple[Window, ...]) -> None:
         path = self.path(location_id)
         if not spans:
-            if path.exists():
+            if exists(path):
                 remove_durably(path)
             return
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from openaq_pipeline.files import FOLDER_MODE, replacing, storage_error, sync_folder
+from openaq_pipeline.files import make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, Reject
 
 
@@ -25,9 +25,7 @@ class Rejects:
         """Append what is not there yet: a broken row comes back with every look-back."""
         path = self.path(location_id)
         try:
-            if not self._folder.is_dir():
-                self._folder.mkdir(FOLDER_MODE, exist_ok=True)  # another location's thread may come first
-                sync_folder(self._folder.parent)
+            make_durably(self._folder)
             old = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise storage_error(error, path) from error

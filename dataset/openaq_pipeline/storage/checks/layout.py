@@ -104,4 +104,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _exists(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError:
+        return True  # whoever reads it finds out what is the matter

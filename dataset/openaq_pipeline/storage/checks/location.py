@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.files import exists
 from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage.checks import layout, live, notes, year
 from openaq_pipeline.storage.checks.boundary import Boundary
@@ -110,7 +111,7 @@ class _Look:
         """Look at the seal, and return what is wrong with it."""
         path = seal_path(self._folder, self._id)
         found = list(boundary.findings()) if wrong is None else [wrong]
-        if found or path.exists():
+        if found or exists(path):
             self._add(path, found)
         return found
 
@@ -122,11 +123,11 @@ class _Look:
         path = Progress(self._folder).path(self._id)
         self._add_one(path, notes.backfill(path))
         store = Owed(self._folder)
-        if store.path(self._id).exists():
+        if exists(store.path(self._id)):
             self._add(store.path(self._id), notes.owed(store, self._id))
 
     def _add_one(self, path: Path, problem: Finding | None, rows: int = 0) -> None:
-        if problem is not None or path.exists():
+        if problem is not None or exists(path):
             self._add(path, [problem] if problem else [], rows)
 
     def _add(self, path: Path, findings: Iterable[Finding], rows: int = 0) -> None:
