@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -199,20 +199,25 @@ def room(folder: Path) -> Iterator[Path]:
 class Ballast:
     """What fills a disk, and makes room again."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "ballast"
+    def __init__(self, disk: Path) -> None:
+        self._folder = disk / "ballast"
+        self._folder.mkdir()
 
     def leave(self, free: int) -> None:
         """Take all of the disk but so many bytes, rounded down to its blocks."""
         self.drop()
-        disk = os.statvfs(self._path.parent)
-        wanted = disk.f_bavail - -(-free // disk.f_frsize)
-        with self._path.open("wb") as file:
-            for _ in range(wanted):
-                file.write(bytes(disk.f_frsize))
-            with suppress(OSError):
-                file.flush()
+        disk = os.statvfs(self._folder)
+        wanted = disk.f_bavail * disk.f_frsize - free
+        with (self._folder / "0").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, wanted))
+
+    def leave_names(self, free: int) -> None:
+        """Take all names (inodes) of the disk but so many."""
+        self.drop()
+        for number in range(os.statvfs(self._folder).f_favail - free):
+            (self._folder / str(number)).touch()
 
     def drop(self) -> None:
         """Free the disk."""
-        self._path.unlink(missing_ok=True)
+        for path in self._folder.iterdir():
+            path.unlink()
