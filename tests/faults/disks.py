@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ WITHOUT_THE_LOG = (2).to_bytes(4, "little")
 """EXT4_GOING_FLAGS_NOLOGFLUSH: what is in memory is lost, the part of the journal that is not written yet included."""
 
 MEGABYTE = 1_000_000
+PAGE = 4096
 MEMORY = Path("/dev/shm")  # noqa: S108 - the tmpfs itself, in which `tempfile` makes a folder
 UNMOUNT_SECONDS = 5.0
 
@@ -37,11 +38,12 @@ def needs(*tools: str) -> None:
         pytest.skip(f"NOT tested: {missing[0]} is not installed")
 
 
-def run(*command: str) -> None:
-    """Run a command; what it says is in the error where it fails."""
+def run(*command: str, fine: Collection[int] = (0,)) -> str:
+    """Run a command and return what it prints; `fine` are the exit codes that are no failure. Raises `OSError`."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
+    if done.returncode not in fine:
+        raise OSError(f"{' '.join(command)}: {done.stdout.strip()} {done.stderr.strip()}")
+    return done.stdout
 
 
 class Ext4:
@@ -52,12 +54,12 @@ class Ext4:
         folder.mkdir(exist_ok=True)
         self._mounted = False
 
-    def format(self, size: int) -> None:
+    def format(self, size: int, *options: str) -> None:
         """Make an empty file system of so many bytes; the file takes no more room than what is written to it."""
         with self.image.open("wb") as file:
             file.truncate(size)
         # Without lazy initialisation nothing is written to it later on that we have not written.
-        run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image))
+        run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", *options, str(self.image))
 
     def mount(self, options: str = "loop") -> None:
         """Mount it, as a start of the machine does: the journal is replayed."""
@@ -87,6 +89,32 @@ class Ext4:
         """Let e2fsck look at every block of the unmounted file system; raises `OSError` for one that is damaged."""
         run("e2fsck", "-f", "-n", str(self.image))
 
+    def give(self, size: int) -> None:
+        """Let the thin device that this is on have so many bytes."""
+        run("mount", "-o", f"remount,size={size}", str(self.image.parent))
+
+    @contextmanager
+    def ending_in(self, file: Path) -> Iterator[None]:
+        """Let the device end a page into a file while the block runs: the rest of it can't be read."""
+        self.unmount()
+        self.mount()  # with nothing of it in memory
+        whole = self.image.read_bytes()
+        end = (_first_byte(file) // PAGE + 2) * PAGE
+        os.truncate(self.image, end)
+        try:
+            yield
+        finally:
+            with self.image.open("r+b") as image:
+                image.seek(end)
+                image.write(whole[end:])
+            self.restart()
+
+
+def _first_byte(file: Path) -> int:
+    """Return where on its device a file begins."""
+    extent = next(line for line in run("filefrag", "-v", "-b1", str(file)).splitlines() if ".." in line)
+    return int(extent.split()[3].rstrip("."))
+
 
 def _unmount(folder: Path) -> None:
     until = time.monotonic() + UNMOUNT_SECONDS
@@ -103,12 +131,12 @@ def _unmount(folder: Path) -> None:
 
 
 @contextmanager
-def ext4(folder: Path, size: int = 16 * MEGABYTE) -> Iterator[Ext4]:
-    """Give a mounted ext4 whose power can be cut."""
+def ext4(folder: Path, *options: str, size: int = 16 * MEGABYTE) -> Iterator[Ext4]:
+    """Give a mounted ext4 whose power can be cut; `options` are of mkfs."""
     needs("mkfs.ext4")
     with room(folder) as place:
         disk = Ext4(place / "image", folder / "disk")
-        disk.format(size)
+        disk.format(size, *options)
         try:
             disk.mount()
         except OSError as error:
@@ -171,20 +199,25 @@ def room(folder: Path) -> Iterator[Path]:
 class Ballast:
     """What fills a disk, and makes room again."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "ballast"
+    def __init__(self, disk: Path) -> None:
+        self._folder = disk / "ballast"
+        self._folder.mkdir()
 
     def leave(self, free: int) -> None:
         """Take all of the disk but so many bytes, rounded down to its blocks."""
         self.drop()
-        disk = os.statvfs(self._path.parent)
-        wanted = disk.f_bavail - -(-free // disk.f_frsize)
-        with self._path.open("wb") as file:
-            for _ in range(wanted):
-                file.write(bytes(disk.f_frsize))
-            with suppress(OSError):
-                file.flush()
+        disk = os.statvfs(self._folder)
+        wanted = disk.f_bavail * disk.f_frsize - free
+        with (self._folder / "0").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, wanted))
+
+    def leave_names(self, free: int) -> None:
+        """Take all names (inodes) of the disk but so many."""
+        self.drop()
+        for number in range(os.statvfs(self._folder).f_favail - free):
+            (self._folder / str(number)).touch()
 
     def drop(self) -> None:
         """Free the disk."""
-        self._path.unlink(missing_ok=True)
+        for path in self._folder.iterdir():
+            path.unlink()

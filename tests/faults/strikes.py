@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,19 @@ LONGEST_SECONDS = 0.03
 
 MOVING = 5
 """Every fifth chain begins just before rows move to the history: a move is slow, and has more steps to be struck at."""
+
+
+def _prepare() -> None:
+    """Let a child look for no garbage among what it inherited, and say nothing of the disk that was taken from it."""
+    gc.freeze()
+    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until its end
+
+
+def unstruck(folder: Path, number: int) -> int:
+    """Do a round of the light program in a child process, and return its exit code."""
+    with _pipe() as (_, writer):
+        _, status = os.waitpid(light.forked(folder, number, number, writer, _prepare), 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 class Struck(NamedTuple):
@@ -101,17 +115,14 @@ class Campaign:
         for _ in range(STRIKES_PER_CHAIN):
             self._one(acked)
         last = acked.round
-        with _pipe() as (reader, writer):
-            _, status = os.waitpid(light.forked(self._folder, last, last, writer), 0)
-            assert os.waitstatus_to_exitcode(status) == 0, "I7: the restart did not come through"
-            acked.take(os.read(reader, 65536))
+        assert unstruck(self._folder, last) == 0, "I7: the restart did not come through"
         oracle.check(self._folder, held=acked.held(), expected=self._expected(last), restarted=True)
         self._acknowledged += len(acked.held())
 
     def _one(self, acked: _Acknowledged) -> None:
         """Start, strike, and look at what lies there."""
         with _pipe() as (reader, writer):
-            child = light.forked(self._folder, acked.round, acked.round + ROUNDS_AHEAD, writer, gc.freeze)
+            child = light.forked(self._folder, acked.round, acked.round + ROUNDS_AHEAD, writer, _prepare)
             time.sleep(self._chance.uniform(0, LONGEST_SECONDS))
             self._strike(child)
             os.set_blocking(reader, False)
@@ -134,8 +145,7 @@ class Campaign:
     def _never_struck(self, last: int) -> Path:
         folder = self._whole / str(last)
         if not folder.exists():
-            _, status = os.waitpid(light.forked(folder, 0, last, os.open(os.devnull, os.O_WRONLY)), 0)
-            assert status == 0
+            assert light.store(folder, 0, last, lambda _: None) == 0
         return folder
 
 

@@ -22,6 +22,7 @@ from openaq_pipeline.files import replacing
 from openaq_pipeline.model import Measurement, Stored
 from openaq_pipeline.storage import locations
 from openaq_pipeline.storage.locations import LocationFiles
+from openaq_pipeline.storage.view import View
 from tests.storage.rows import ALL, ID, NOW, as_file, grid, hour, names, row
 
 ROWS = grid(4)
@@ -383,3 +384,27 @@ def test_two_versions_in_one_moment_have_different_marks(disk: Folder) -> None:
     assert one != two
     assert isinstance(one.mtime_ns, int)
     assert datetime.fromtimestamp(two.mtime_ns / 1e9, tz=NOW.tzinfo).year > 2000
+
+
+def test_a_file_that_another_program_cuts_short_while_it_is_read_is_an_error_and_not_the_end_of_the_process(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 100_000)
+    with View(path) as view:
+        os.truncate(path, 10)
+        assert view.read(0, 10) == b"x" * 10
+        with pytest.raises(msgspec.DecodeError, match="cut short"):
+            view.read(0, 100_000)
+
+
+def test_a_line_of_any_length_is_found_whole_wherever_one_looks(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    lines = [b"a" * size for size in (0, 3, 511, 512, 5000, 1)]
+    path.write_bytes(b"\n".join(lines))
+    with View(path) as view:
+        begin = 0
+        for line in lines:
+            for position in {begin, begin + len(line) // 2, min(begin + len(line), len(view) - 1)}:
+                assert view.line(position) == (begin, line)
+            begin += len(line) + 1

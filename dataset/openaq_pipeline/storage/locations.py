@@ -7,7 +7,6 @@ count only in the location's history: here they are left over from an interrupte
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -23,6 +22,7 @@ from openaq_pipeline.files import exists, hold_location, keep_aside, remove_temp
 from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
 from openaq_pipeline.ports import HistoryStore
 from openaq_pipeline.storage import salvage, sealed
+from openaq_pipeline.storage.view import View
 
 ROWS_AT_ONCE = 1000
 HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
@@ -160,10 +160,10 @@ class LocationFiles:
         path = self.path(location_id)
         start = max(since, self.sealed_to(location_id) or since)
         try:
-            with _Mapped(path) as view:
+            with View(path) as view:
                 cut = _cut(view, start)
                 end = cut.end if until is None else max(cut.drop, _cut(view, until).keep)
-                return _decode_rows(b"[" + view[cut.drop : end] + b"]")
+                return _decode_rows(b"[" + view.read(cut.drop, end) + b"]")
         except UNREADABLE as error:
             raise _damaged(path) from error
 
@@ -185,15 +185,14 @@ class LocationFiles:
 
     def _write(self, path: Path, start: datetime | None, since: datetime, rows: Sequence[Measurement]) -> None:
         """Write the file anew: its rows in [start, since) as they are (None: from the first), and then `rows`."""
-        with _Mapped(path) as view, replacing(path) as file:
+        with View(path) as view, replacing(path) as file:
             keep = _cut(view, since).keep
             skip = 0 if start is None else min(_cut(view, start).drop, keep)
             # The bytes to keep begin with the bracket, which is written anew where rows in front of them go.
             kept = keep > max(skip, len(HEAD))
             if kept and skip > len(HEAD):
                 file.write(HEAD)
-            with memoryview(view) as old, old[skip if skip > len(HEAD) else 0 : keep if kept else 0] as copied:
-                file.write(copied)
+            file.writelines(view.pieces(skip if skip > len(HEAD) else 0, keep if kept else 0))
             if rows:
                 file.write(BETWEEN if kept else HEAD)
                 file.writelines(_lines(rows))
@@ -222,33 +221,6 @@ class LocationFiles:
         return Stored(latest, _mended(path, place, len(rows), lost))
 
 
-class _Mapped:
-    """A file's bytes without reading it: a memory map, or an empty string where there is no row.
-
-    Entering it raises `msgspec.DecodeError` for a file without a byte, which is none of ours.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._map: mmap.mmap | None = None
-
-    def __enter__(self) -> mmap.mmap | bytes:
-        try:
-            with self._path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise storage_error(error, self._path) from error
-        except ValueError as error:
-            raise msgspec.DecodeError("an empty file can't be mapped") from error
-        return b"" if self._map[: len(EMPTY) + 1] == EMPTY else self._map
-
-    def __exit__(self, *_: object) -> None:
-        if self._map is not None:
-            self._map.close()
-
-
 class _Cut(NamedTuple):
     """Where a file is cut: bytes [0, keep) stay, [drop, end) are the rows behind the cut, without brackets."""
 
@@ -257,19 +229,18 @@ class _Cut(NamedTuple):
     end: int
 
 
-def _cut(view: mmap.mmap | bytes, since: datetime) -> _Cut:
+def _cut(view: View, since: datetime) -> _Cut:
     """Find by bisection where the rows from `since` on begin; raises one of `UNREADABLE` for a file not in our form."""
-    if not len(view):
+    if not view.exists or view.read(0, min(len(view), len(EMPTY) + 1)) == EMPTY:
         return _Cut(0, 0, 0)
-    if len(view) < len(HEAD) + len(TAIL) or view[: len(HEAD)] != HEAD or view[-len(TAIL) :] != TAIL:
-        raise msgspec.DecodeError("not in our form")
     end = len(view) - len(TAIL)
+    if end < len(HEAD) or view.read(0, len(HEAD)) != HEAD or view.read(end, len(view)) != TAIL:
+        raise msgspec.DecodeError("not in our form")
     low, high = len(HEAD), end + 1
     while low < high:
-        start = view.rfind(b"\n", 0, (low + high) // 2) + 1
-        stop = view.find(b"\n", start)
-        if _decode_stamp(view[start:stop].removesuffix(b",")).datetime < since:
-            low = stop + 1
+        start, line = view.line((low + high) // 2)
+        if _decode_stamp(line.removesuffix(b",")).datetime < since:
+            low = start + len(line) + 1
         else:
             high = start
     if low > end:

@@ -1,0 +1,68 @@
+"""Full disks: at every amount of room that is left, for a run and for the daemon; and then there is room again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.faults import disks, light, oracle, strikes
+from tests.faults.conftest import Tally, Times
+
+MOST_FREE = 160 * 1024
+"""With so much room the round of the light program that moves rows to the history comes through."""
+
+MOST_NAMES = 24
+
+
+class Filling:
+    """A folder whose disk is full when a round begins and free when it is done again, from the same beginning on."""
+
+    def __init__(self, disk: Path, beginning: Path) -> None:
+        self._data, self._beginning = disk / "data", beginning
+        self.ballast = disks.Ballast(disk)
+        self.failed = 0
+        assert light.store(beginning, 0, light.FIRST_MOVE - 1, lambda _: None) == 0
+        self._held = oracle.content(beginning)
+        shutil.copytree(beginning, self._data)
+        # Once here, so that whatever a move needs is loaded in every child.
+        assert light.store(self._data, light.FIRST_MOVE, light.FIRST_MOVE, lambda _: None) == 0
+
+    def strike(self, fill: Callable[[], None]) -> None:
+        """Fill the disk, do the round, look, make room, do it again, and look again."""
+        shutil.rmtree(self._data, ignore_errors=True)
+        shutil.copytree(self._beginning, self._data)
+        fill()
+        code = strikes.unstruck(self._data, light.FIRST_MOVE)
+        assert code in {0, light.FAILED}
+        self.failed += bool(code)
+        oracle.check(self._data, held=self._held)
+        self.ballast.drop()
+        assert strikes.unstruck(self._data, light.FIRST_MOVE) == 0, "I7: with room again it does not go on"
+        shown = {oracle.Place(*place) for key in light.LOCATIONS for place in light.held(key, light.FIRST_MOVE)}
+        assert oracle.check(self._data, held=shown, restarted=True).keys() == shown
+
+
+def test_however_little_room_is_left_nothing_is_damaged_or_lost_and_with_room_it_goes_on(
+    tmp_path: Path, times: Times, tally: Tally
+) -> None:
+    with disks.tmpfs(tmp_path / "disk", "size=8m") as disk:
+        filling = Filling(disk, tmp_path / "beginning")
+        levels = range(0, MOST_FREE, times(32, 4) * 1024)
+        for free in levels:
+            filling.strike(partial(filling.ballast.leave, free))
+    assert 1 < filling.failed < len(levels), "the levels do not go from too little room to enough"
+    tally(7, "tmpfs with 0, 4, 8 ... kB left, light program", len(levels))
+
+
+def test_however_few_names_are_left_nothing_is_damaged_or_lost_and_with_more_it_goes_on(
+    tmp_path: Path, times: Times, tally: Tally
+) -> None:
+    with disks.tmpfs(tmp_path / "disk", "size=8m,nr_inodes=200") as disk:
+        filling = Filling(disk, tmp_path / "beginning")
+        levels = range(0, MOST_NAMES, times(8, 1))
+        for free in levels:
+            filling.strike(partial(filling.ballast.leave_names, free))
+    assert 1 < filling.failed < len(levels), "the levels do not go from too few names to enough"
+    tally(7, "tmpfs with 0, 1, 2 ... inodes left, light program", len(levels))
