@@ -22,6 +22,7 @@ from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.clock import Clock
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds import named
+from openaq_pipeline.simulator.worlds.base import World
 from openaq_pipeline.wiring import Stop
 from tests.faults import oracle
 from tests.faults.faulty import Faulty, Manner, faulty
@@ -70,20 +71,22 @@ class Bench:
         """Return what matches the requests for its rows alone."""
         return f"/sensors/{self.target}/measurements"
 
-    def settings(self, folder: Path) -> Settings:
+    def settings(self, folder: Path, initial_days: int = 2) -> Settings:
         return Settings(
             data_dir=folder,
             locations=[station.id for station in self.simulator.world.stations],
             api=ApiSettings(
                 base_url=self.server.base_url, api_key=SecretStr(KEY), timeout_seconds=SILENCE_SECONDS, max_workers=1
             ),
-            data=DataSettings(initial_days=2),
+            data=DataSettings(initial_days=initial_days),
         )
 
-    def poll(self, hours: float, folder: Path | None = None) -> RunReport:
+    def poll(self, hours: float, folder: Path | None = None, *, initial_days: int = 2) -> RunReport:
         """Do a run so many hours after the start."""
         self.simulator.clock.set(START + timedelta(hours=hours))
-        return run.run_once(self.settings(folder or self.folder), clock=self.simulator.clock.now, stop=Stop())
+        return run.run_once(
+            self.settings(folder or self.folder, initial_days), clock=self.simulator.clock.now, stop=Stop()
+        )
 
     def reference(self, *hours: float) -> oracle.Content:
         """Return the content of a folder that polled at these times, and at the start, without a fault."""
@@ -143,10 +146,10 @@ def wired(time: Time) -> Iterator[None]:
 
 
 @contextmanager
-def bench(folder: Path) -> Iterator[Bench]:
+def bench(folder: Path, world: World | None = None) -> Iterator[Bench]:
     """Give a bench whose data folder has the rows of the two days before the start."""
     time, clock = Time(), Clock(START, speed=0)
-    world = named.bench(locations=2, sensors=2, days=60, now=START)
+    world = world or named.bench(locations=2, sensors=2, days=60, now=START)
     with (
         running(world, options=Options(requests_per_minute=0), clock=clock) as simulator,
         faulty(simulator.base_url, clock=time) as server,
