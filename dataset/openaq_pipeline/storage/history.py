@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from openaq_pipeline.columns import HISTORY, NAME
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import make_durably, remove_temporary, replacing, storage_error
+from openaq_pipeline.files import check_is_file, make_durably, remove_temporary, replacing, storage_error
 from openaq_pipeline.model import License
 from openaq_pipeline.storage.sealed import history_folder
 
@@ -75,6 +75,7 @@ class History:
         """
         path = self.path(location_id, year)
         try:
+            check_is_file(path)
             with pq.ParquetFile(path, read_dictionary=TEXTS, page_checksum_verification=True) as file:
                 table = file.read(columns=HISTORY.names, use_threads=False)
             return table.cast(HISTORY).unify_dictionaries()

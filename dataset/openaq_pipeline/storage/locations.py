@@ -19,7 +19,16 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import hold_location, keep_aside, remove_temporary, replacing, storage_error
+from openaq_pipeline.files import (
+    LINE_BYTES,
+    check_is_file,
+    hold_location,
+    keep_aside,
+    lines_of,
+    remove_temporary,
+    replacing,
+    storage_error,
+)
 from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
 from openaq_pipeline.ports import HistoryStore
 from openaq_pipeline.storage import salvage, sealed
@@ -92,8 +101,9 @@ class LocationFiles:
         """
         path = self.path(location_id)
         try:
+            check_is_file(path)
             with path.open("rb") as file:
-                head, line = file.readline(), file.readline()
+                head, line = file.readline(LINE_BYTES), file.readline(LINE_BYTES)
             if head == EMPTY:
                 return None
             if head != HEAD:
@@ -234,6 +244,7 @@ class _Mapped:
 
     def __enter__(self) -> mmap.mmap | bytes:
         try:
+            check_is_file(self._path)
             with self._path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
@@ -318,8 +329,9 @@ def _scan(path: Path, location_id: int) -> dict[int, datetime]:
     """Return the latest stamp of each sensor of a file in our form; raises one of `UNREADABLE` for others."""
     latest: dict[int, datetime] = {}
     last: tuple[datetime, int] | None = None
+    check_is_file(path)
     with path.open("rb") as file:
-        for row in lines(file):
+        for row in lines(lines_of(file)):
             here = (row.datetime, row.sensors_id)
             if row.location_id != location_id or (last is not None and here <= last):
                 raise msgspec.DecodeError("not sorted, not unique, or of another location")
