@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from openaq_pipeline import files
+from openaq_pipeline import bounded
 from openaq_pipeline.daemon.last_run import last_start
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.model import UNREADABLE, Reject
@@ -125,25 +125,25 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("size", [0, 1, 9, 10])
 def test_a_file_of_the_size_that_is_allowed_is_read(path: Path, size: int) -> None:
     path.write_bytes(b"x" * size)
-    assert files.whole(path, 10) == b"x" * size
+    assert bounded.whole(path, 10) == b"x" * size
 
 
 @pytest.mark.parametrize("size", [11, 1000])
 def test_a_larger_one_is_not_what_it_should_be(path: Path, size: int) -> None:
     path.write_bytes(b"x" * size)
     with pytest.raises(UNREADABLE, match="larger than 10 bytes"):
-        files.whole(path, 10)
+        bounded.whole(path, 10)
 
 
 def test_what_is_no_file_says_so(path: Path, tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(OSError, match="pipe or a device"):
-        files.whole(path, 10)
+        bounded.whole(path, 10)
     with pytest.raises(IsADirectoryError) as caught:
-        files.whole(tmp_path, 10)
+        bounded.whole(tmp_path, 10)
     assert caught.value.errno == errno.EISDIR
     with pytest.raises(FileNotFoundError):
-        files.whole(tmp_path / "none", 10)
+        bounded.whole(tmp_path / "none", 10)
 
 
 def test_no_other_place_reads_a_file_without_a_limit() -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from openaq_pipeline.files import BOOK_BYTES, whole
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.wiring import STOPPED
 

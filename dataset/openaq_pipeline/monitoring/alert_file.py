@@ -12,8 +12,9 @@ from uuid import uuid4
 
 import msgspec
 
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import RetriableError, StorageError
-from openaq_pipeline.files import BOOK_BYTES, replacing, set_aside, storage_error, take_lock, whole
+from openaq_pipeline.files import replacing, set_aside, storage_error, take_lock
 from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.monitoring.alerts import VERSION, Book
 

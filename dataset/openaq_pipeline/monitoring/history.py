@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from openaq_pipeline.files import BOOK_BYTES, replacing, set_aside, storage_error, whole
+from openaq_pipeline.bounded import BOOK_BYTES, whole
+from openaq_pipeline.files import replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics, SensorMetrics
 

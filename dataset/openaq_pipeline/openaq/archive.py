@@ -26,8 +26,8 @@ import msgspec
 from pyarrow import fs
 from requests.utils import get_environ_proxies, select_proxy
 
+from openaq_pipeline.bounded import whole
 from openaq_pipeline.errors import ConfigError, PipelineError, RetriableError, Unreachable
-from openaq_pipeline.files import whole
 from openaq_pipeline.model import Window
 from openaq_pipeline.openaq import archive_rows
 from openaq_pipeline.openaq.archive_files import ArchiveFile, day_of, days_of, folders_of

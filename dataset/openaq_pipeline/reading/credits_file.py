@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.errors import ConfigError
-from openaq_pipeline.files import NOTE_BYTES, storage_error, whole
+from openaq_pipeline.files import storage_error
 from openaq_pipeline.model import UNREADABLE, License, LicenseTerms
 from openaq_pipeline.reading.permission import Permission, refused
 

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openaq_pipeline.bounded import ROWS_BYTES, check_is_file, whole
 from openaq_pipeline.columns import HISTORY, MEASUREMENTS, NAME, to_table
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import ROWS_BYTES, check_is_file, storage_error, whole
+from openaq_pipeline.files import storage_error
 from openaq_pipeline.model import UNREADABLE, Measurement, Window, file_order
 from openaq_pipeline.reading.folder import history_file, live_file, years
 from openaq_pipeline.storage.salvage import is_aware

@@ -14,9 +14,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openaq_pipeline.bounded import check_is_file
 from openaq_pipeline.columns import UTC_STAMP
 from openaq_pipeline.errors import ConfigError, PipelineError, RetriableError, StorageError
-from openaq_pipeline.files import check_is_file
 from openaq_pipeline.reading import views
 from openaq_pipeline.reading.folder import history_file, live_file, live_locations, sealed_locations, versions
 from openaq_pipeline.reading.location import MEND

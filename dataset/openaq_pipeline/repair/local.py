@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from openaq_pipeline import files
+from openaq_pipeline import bounded, files
 from openaq_pipeline.columns import HISTORY
 from openaq_pipeline.commit.recent import before
 from openaq_pipeline.commit.seal import open_history
@@ -137,7 +137,7 @@ class Local:
     def _rejects(self, path: Path) -> Mended:
         """Keep the lines that can be read."""
         place = files.keep_aside(path, self._clock())
-        good = [line for line in files.whole(path, files.ROWS_BYTES).splitlines() if _is_reject(line)]
+        good = [line for line in bounded.whole(path, bounded.ROWS_BYTES).splitlines() if _is_reject(line)]
         with files.replacing(path) as file:
             file.writelines(line + b"\n" for line in good)
         return Mended(self._name(path), f"set aside as {place.name}; {len(good):,} lines in it could be read and stay")

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openaq_pipeline.bounded import check_is_file
 from openaq_pipeline.columns import HISTORY, NAME
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import check_is_file, make_durably, remove_temporary, replacing, storage_error
+from openaq_pipeline.files import make_durably, remove_temporary, replacing, storage_error
 from openaq_pipeline.model import License
 from openaq_pipeline.storage.sealed import history_folder
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import NOTE_BYTES, replacing, set_aside, storage_error, whole
+from openaq_pipeline.files import replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE, LicenseTerms, Location
 
 NAME = "licenses.json"

@@ -18,17 +18,9 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from openaq_pipeline.bounded import LINE_BYTES, check_is_file, lines_of
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import (
-    LINE_BYTES,
-    check_is_file,
-    hold_location,
-    keep_aside,
-    lines_of,
-    remove_temporary,
-    replacing,
-    storage_error,
-)
+from openaq_pipeline.files import hold_location, keep_aside, remove_temporary, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
 from openaq_pipeline.ports import HistoryStore
 from openaq_pipeline.storage import salvage, sealed

@@ -11,16 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import PipelineError
-from openaq_pipeline.files import (
-    BOOK_BYTES,
-    hold_descriptions,
-    remove_temporary,
-    replacing,
-    set_aside,
-    storage_error,
-    whole,
-)
+from openaq_pipeline.files import hold_descriptions, remove_temporary, replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE, Location
 from openaq_pipeline.storage.pace import Pace
 

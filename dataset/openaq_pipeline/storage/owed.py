@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import NOTE_BYTES, make_durably, remove_durably, replacing, storage_error, whole
+from openaq_pipeline.files import make_durably, remove_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, Window
 
 VERSION = 1

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from openaq_pipeline.files import NOTE_BYTES, make_durably, replacing, storage_error, whole
+from openaq_pipeline.bounded import NOTE_BYTES, whole
+from openaq_pipeline.files import make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, ArchiveStamp, Window
 
 VERSION = 1

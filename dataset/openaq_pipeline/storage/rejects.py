@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from openaq_pipeline.files import FOLDER_MODE, ROWS_BYTES, replacing, storage_error, sync_folder, whole
+from openaq_pipeline.bounded import ROWS_BYTES, whole
+from openaq_pipeline.files import FOLDER_MODE, replacing, storage_error, sync_folder
 from openaq_pipeline.model import UNREADABLE, Reject
 
 log = logging.getLogger(__name__)

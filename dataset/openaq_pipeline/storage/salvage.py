@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import ROWS_BYTES, whole
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import ROWS_BYTES, storage_error, whole
+from openaq_pipeline.files import storage_error
 from openaq_pipeline.model import UNREADABLE, Measurement
 
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode

@@ -14,8 +14,9 @@ from typing import Annotated
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.errors import FatalError, StorageError
-from openaq_pipeline.files import NOTE_BYTES, make_durably, replacing, storage_error, whole
+from openaq_pipeline.files import make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE
 
 VERSION = 1

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import FatalError
-from openaq_pipeline.files import BOOK_BYTES, remove_temporary, replacing, set_aside, storage_error, whole
+from openaq_pipeline.files import remove_temporary, replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE, LocationState
 from openaq_pipeline.storage.pace import Pace
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from openaq_pipeline.bounded import check_is_file, lines_of
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import check_is_file, lines_of
 from openaq_pipeline.model import UNREADABLE, Measurement, file_order
 from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage import salvage

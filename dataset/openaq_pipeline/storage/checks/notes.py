@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, ROWS_BYTES, whole
 from openaq_pipeline.errors import FatalError, StorageError
-from openaq_pipeline.files import NOTE_BYTES, ROWS_BYTES, whole
 from openaq_pipeline.model import UNREADABLE, Reject, Window
 from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage import licenses, progress, sealed

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openaq_pipeline.bounded import check_is_file
 from openaq_pipeline.columns import HISTORY, NAME
-from openaq_pipeline.files import check_is_file
 from openaq_pipeline.model import UNREADABLE, License
 from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage.checks.findings import Notes, damaged, fault, newer, refused, row_name

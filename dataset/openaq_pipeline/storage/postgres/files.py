@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from openaq_pipeline.bounded import check_is_file, lines_of
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import check_is_file, hold_location, lines_of, storage_error
+from openaq_pipeline.files import hold_location, storage_error
 from openaq_pipeline.model import UNREADABLE, FileMark, Measurement
 from openaq_pipeline.storage import sealed
 from openaq_pipeline.storage.locations import LocationFiles
