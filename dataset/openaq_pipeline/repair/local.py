@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from openaq_pipeline import files
+from openaq_pipeline import bounded, files
 from openaq_pipeline.columns import HISTORY
 from openaq_pipeline.commit.recent import before
 from openaq_pipeline.commit.seal import open_history
@@ -195,7 +195,7 @@ class Local:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return bounded.whole(path, bounded.ROWS_BYTES)
     except OSError as error:
         raise files.storage_error(error, path) from error
 
