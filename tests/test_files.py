@@ -306,6 +306,15 @@ def test_a_read_only_disk_is_the_wrong_folder_and_says_why(tmp_path: Path) -> No
         assert "mount it writable" in refused.value.hint
 
 
+def test_a_disk_that_went_read_only_under_a_folder_in_use_is_no_fault_of_the_settings(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk", "size=64k") as disk:
+        with files.hold_folder(disk):
+            pass
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(StorageError, match="Read-only"):
+            files.make_folder(disk)
+
+
 def test_a_full_disk_at_the_start_is_no_fault_of_the_settings(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk", "size=64k,nr_inodes=2") as disk:
         (disk / "last").touch()

@@ -353,7 +353,7 @@ def test_every_name_that_monitor_prints_as_json_stands_there() -> None:
 
 
 def test_every_condition_stands_there_and_no_other_with_its_severity() -> None:
-    of_the_daemon = set(re.findall(r"^[A-Z_]+ = \"(hung_run)\"", SOURCE, re.MULTILINE))
+    of_the_daemon = set(re.findall(r"^[A-Z_]+ = \"(hung_run|killed_run)\"", SOURCE, re.MULTILINE))
     table = rows(section("Alerts"), "condition")
     kinds = {name.removesuffix(":{id}"): row[1] for row in table for name in names([row])}
     assert {kind.partition(":")[0] for kind in kinds} == conditions.OF_A_RUN | of_the_daemon

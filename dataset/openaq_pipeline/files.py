@@ -25,6 +25,8 @@ LOCK_VARIABLE = "OPENAQ_PIPELINE_LOCK_FD"
 """Names the open lock that the daemon hands to the run it starts."""
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+DYING = {errno.EIO, errno.EROFS}
+"""What becomes of a disk that was good when the data folder was begun on it."""
 
 OTHERS_FOLDER = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EROFS}
 """Why a folder that somebody else has made may not be synced, or not be synced at all."""
@@ -201,8 +203,8 @@ def _copy(path: Path, place: Path) -> None:
 def make_folder(folder: Path) -> None:
     """Create the data folder if need be and prove that a file can be replaced in it.
 
-    Raises `ConfigError`: a folder that can't be written is the wrong folder, or has the wrong owner. A full disk is
-    no fault of the settings: `StorageError`.
+    Raises `ConfigError`: a folder that can't be written is the wrong folder, or has the wrong owner. A disk that is
+    full, or fails under a folder in use, is no fault of the settings: `StorageError`.
     """
     try:
         make_durably(folder)
@@ -210,13 +212,18 @@ def make_folder(folder: Path) -> None:
             pass
     except (OSError, StorageError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, OSError) and cause.errno in FULL:
+        if isinstance(cause, OSError) and (cause.errno in FULL or (cause.errno in DYING and _is_in_use(folder))):
             raise storage_error(cause, folder) from error
         reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
         raise ConfigError(
             f"The data folder {folder} can't be used: {reason}",
             hint="Name a folder you may write with --data-dir, DATA_DIR or data.directory in config.yaml.",
         ) from error
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Say whether a poller has worked on a folder; False where it can't even be looked into."""
+    return os.path.lexists(folder / LOCK_FILE)  # not `Path.exists`, which raises where the disk can't tell
 
 
 @contextmanager

@@ -132,7 +132,8 @@ class RunReport(msgspec.Struct, frozen=True):
 
     `more_planned` are requests that concern no single location, and `deferred` series left for the next run.
     `slowest_response_seconds` is None when no request was answered. `error` says why the run ended early, None if it
-    did not, and `hint` what to do; `needs_a_person` is set when no retry mends it.
+    did not, and `hint` what to do; `needs_a_person` is set when no retry mends it. `unsaved` says why what the run has
+    learnt could not be stored, None if it could.
     """
 
     started: dt.datetime
@@ -144,6 +145,7 @@ class RunReport(msgspec.Struct, frozen=True):
     error: str | None = None
     hint: str = ""
     needs_a_person: bool = False
+    unsaved: str | None = None
     more_planned: int = 0
     selections: tuple[SelectionReport, ...] = ()
     deferred: int = 0

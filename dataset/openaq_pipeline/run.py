@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 
 from openaq_pipeline import files, pulse, selection
-from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped
+from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import Counts, LicenseTerms, Location, SensorState
@@ -199,7 +199,8 @@ def _noted(stores: Stores, report: RunReport) -> RunReport:
 
 
 def _fallen_short(report: RunReport, error: PipelineError) -> RunReport:
-    return msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
+    told = msgspec.structs.replace(report, error=report.error or str(error), hint=report.hint or error.hint)
+    return msgspec.structs.replace(told, unsaved=str(error)) if isinstance(error, StorageError) else told
 
 
 def dry_run(settings: Settings, order: Order, *, room: int | None = None) -> RunPlan:

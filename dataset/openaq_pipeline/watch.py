@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from openaq_pipeline.errors import FatalError
+from openaq_pipeline.errors import FatalError, PipelineError, StorageError
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import channels_of
-from openaq_pipeline.monitoring.conditions import assess
+from openaq_pipeline.monitoring.conditions import Assessment, assess, not_begun
 from openaq_pipeline.monitoring.delivery import Summary, tell
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.overview import overview
 from openaq_pipeline.reports import RunReport
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.wiring import STOPPED
+
+DISK_HINT = "See that the disk of the data folder has room and can be written; the next run goes on from there."
 
 
 def after_poll(settings: Settings, report: RunReport, now: datetime) -> Summary | None:
@@ -26,10 +28,20 @@ def after_poll(settings: Settings, report: RunReport, now: datetime) -> Summary 
         return None
     alerts = settings.monitoring.alerts
     fatal = FatalError(report.error or "", hint=report.hint) if report.needs_a_person else None
+    stuck = StorageError(report.unsaved, hint=DISK_HINT) if report.unsaved else None
     health = overview(settings, now, shown_runs=0).health
+    return _tell(settings, assess(metrics_of(report), health, alerts, fatal=fatal, stuck=stuck))
+
+
+def after_no_poll(settings: Settings, error: PipelineError) -> Summary:
+    """Tell what kept a poll from beginning, as `after_poll` tells of one that has ended."""
+    return _tell(settings, not_begun(error))
+
+
+def _tell(settings: Settings, assessment: Assessment) -> Summary:
     return tell(
         AlertFile(settings.data_dir),
-        assess(metrics_of(report), health, alerts, fatal=fatal),
+        assessment,
         channels_of(settings.notifications, settings.environment),
-        cooldown_hours=alerts.cooldown_hours,
+        cooldown_hours=settings.monitoring.alerts.cooldown_hours,
     )

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from openaq_pipeline.errors import FatalError
-from openaq_pipeline.monitoring.conditions import NAMED, OF_A_RUN, SINGLY, Assessment, assess, between_runs
+from openaq_pipeline.errors import FatalError, StorageError
+from openaq_pipeline.monitoring.conditions import NAMED, OF_A_RUN, SINGLY, Assessment, assess, between_runs, not_begun
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.reports import Health, LocationHealth
 from openaq_pipeline.settings import AlertSettings
@@ -91,6 +91,17 @@ def test_an_error_that_needs_a_person_is_critical_at_once_with_what_to_do() -> N
     found = assess(failed, health(), ALERTS, fatal=FatalError("OpenAQ answered 401", hint="Set a valid key."))
     assert keys(found) == {"needs_a_person": "critical"}
     assert found.conditions[0].hint == "Set a valid key."
+
+
+def test_a_run_that_could_not_begin_or_store_is_told_at_once_and_over_with_one_that_can() -> None:
+    full = StorageError("The disk is full", hint="Free some.")
+    failed = run(consecutive_failures=1, successful_locations=0)
+    for found in (not_begun(full), assess(failed, health(), ALERTS, stuck=full)):
+        assert keys(found) == {"cannot_work": "critical"}
+        assert found.conditions[0].hint == "Free some."
+    assert not_begun(full).leaves_open("silent:7")
+    assert assess(None, health(), ALERTS).leaves_open("cannot_work")
+    assert not assess(run(successful_locations=0), health(), ALERTS).leaves_open("cannot_work")
 
 
 def test_a_network_that_is_gone_does_not_mean_that_the_key_is_accepted_again() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +26,7 @@ from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
 from tests.alerts.parts import Receiver, hang, receiver, status
 from tests.conftest import ROOT, Program, Simulate
-from tests.daemon.conftest import Schedule, change, ids, until, wait_for_pages
+from tests.daemon.conftest import Schedule, change, ids, pages, until, wait_for_pages
 
 QUICK_LOOKS = f"""
 import sys
@@ -40,6 +42,7 @@ def read():
     return settings
 sys.exit(serve(read, limits_of=lambda *_: Limits(tick=0.1, margin=1, hung=1.5, grace=0.5)))
 """
+PATIENT_LOOKS = QUICK_LOOKS.replace("hung=1.5", "hung=60")
 WEBHOOK: frozenset[Channel] = frozenset({"webhook"})
 
 
@@ -148,6 +151,61 @@ def test_runs_that_all_hang_are_told_once_although_one_follows_the_other(
     until(lambda: bool(hook.received), "an alert")
     assert told(hook) == [("begun", "hung_run", "critical")]
     assert daemon.stop() == 0
+
+
+def test_a_run_that_is_killed_is_told_and_so_is_the_good_run_after_it(
+    place: Running, program: Program, hook: Receiver, schedule: Schedule
+) -> None:
+    place.faults.inject("hang", "/measurements", count=1)
+    tell_to(program, hook, interval_hours=0.0003)
+    daemon = schedule(code=PATIENT_LOOKS)
+    wait_for_pages(place, 1)
+    os.kill(daemon.runs()[0], signal.SIGKILL)
+    until(lambda: len(hook.received) >= 2, "an alert and its recovery")
+    assert daemon.stop() == 0
+    assert told(hook) == [("begun", "killed_run", "critical"), ("recovered", "killed_run", "critical")]
+    assert "by signal 9" in hook.received[0].json["message"]
+
+
+def test_a_run_that_a_signal_to_the_daemon_ends_is_not_told(
+    place: Running, program: Program, hook: Receiver, schedule: Schedule
+) -> None:
+    place.faults.inject("hang", "/measurements", count=1)
+    tell_to(program, hook, interval_hours=5)
+    daemon = schedule(code=PATIENT_LOOKS)
+    wait_for_pages(place, 1)
+    daemon.send(signal.SIGTERM)
+    assert daemon.stop() == 0
+    assert not hook.received
+    assert not AlertFile(program.data).read().open
+
+
+def test_a_run_that_cannot_even_begin_is_told(
+    place: Running, program: Program, hook: Receiver, schedule: Schedule
+) -> None:
+    tell_to(program, hook, interval_hours=0.0003)
+    program.data.mkdir()
+    (program.data / ".state.json").write_text('{"version": 99}')
+    daemon = schedule(code=PATIENT_LOOKS)
+    until(lambda: bool(hook.received), "an alert")
+    assert told(hook) == [("begun", "needs_a_person", "critical")]
+    assert "newer version" in hook.received[0].json["message"]
+    (program.data / ".state.json").unlink()
+    until(lambda: len(hook.received) >= 2, "its recovery")
+    assert daemon.stop() == 0
+    assert pages(place)
+
+
+def test_a_bug_that_ends_a_run_is_told(place: Running, program: Program, hook: Receiver) -> None:
+    tell_to(program, hook)
+    (program.folder / "sitecustomize.py").write_text(
+        "from openaq_pipeline.storage.state import StateFile\nStateFile.load = lambda *_, **__: 1 / 0\n"
+    )
+    done = program.load(PYTHONPATH=f"{program.folder}:{ROOT / 'dataset'}")
+    assert done.code == 4
+    assert told(hook) == [("begun", "cannot_work", "critical")]
+    assert "ZeroDivisionError" in hook.received[0].json["message"]
+    assert not pages(place)
 
 
 def test_a_book_that_cannot_be_changed_ends_no_daemon(

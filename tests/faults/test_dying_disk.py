@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.alerts.parts import receiver, status
+from tests.daemon.conftest import change
 from tests.faults import disks, oracle
 from tests.faults.conftest import Tally
 from tests.faults.whole import Whole, whole
@@ -20,12 +22,6 @@ def program(tmp_path: Path) -> Iterator[Whole]:
     """Give a program that has run once, on a disk of its own."""
     with whole(tmp_path) as found:
         yield found
-
-
-def put_on(program: Whole, disk: disks.Ext4) -> None:
-    """Let the data folder be on a disk."""
-    program.data = program.program.data = disk.folder / "data"
-    program.program.env["DATA_DIR"] = str(program.data)
 
 
 def fill(path: Path) -> None:
@@ -40,8 +36,10 @@ def fill(path: Path) -> None:
 def test_a_sync_that_fails_is_told_and_not_believed_the_second_time_and_after_the_repair_nothing_is_missing(
     tmp_path: Path, program: Whole, tally: Tally
 ) -> None:
-    with disks.thin(tmp_path, 64 * disks.MEGABYTE, 24 * disks.MEGABYTE) as disk:
-        put_on(program, disk)
+    with disks.thin(tmp_path, 64 * disks.MEGABYTE, 24 * disks.MEGABYTE) as disk, receiver(status(200)) as hook:
+        webhook = {"enabled": True, "url": hook.url(), "allow_private": True}
+        change(program.program, notifications={"enabled": True, "webhook": webhook})
+        program.move_to(disk.folder)
         assert program.program.load().code == 0
         held = oracle.content(program.data)
         with pytest.raises(OSError, match=r"Input/output|Read-only"):
@@ -49,9 +47,10 @@ def test_a_sync_that_fails_is_told_and_not_believed_the_second_time_and_after_th
         program.hours_pass()
         for _ in range(2):  # the second run finds a file system that is read-only by now
             failed = program.program.load()
-            assert failed.code in {1, 2}, failed.err
+            assert failed.code == 1, failed.err
             assert "Input/output error" in failed.err or "Read-only" in failed.err
             assert "Traceback" not in failed.err
+        assert "cannot_work" in {one.json["key"] for one in hook.received}
         oracle.check(program.data, held=held)
         disk.give(256 * disks.MEGABYTE)
         disk.unmount()

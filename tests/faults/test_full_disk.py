@@ -7,8 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
+
+from tests.alerts.parts import Receiver, receiver, status
+from tests.daemon.conftest import change, until
 from tests.faults import disks, light, oracle, strikes
 from tests.faults.conftest import Tally, Times
+from tests.faults.whole import started, whole
 
 MOST_FREE = 160 * 1024
 """With so much room the round of the light program that moves rows to the history comes through."""
@@ -66,3 +71,37 @@ def test_however_few_names_are_left_nothing_is_damaged_or_lost_and_with_more_it_
             filling.strike(partial(filling.ballast.leave_names, free))
     assert 1 < filling.failed < len(levels), "the levels do not go from too few names to enough"
     tally(7, "tmpfs with 0, 1, 2 ... inodes left, light program", len(levels))
+
+
+def told(hook: Receiver) -> list[tuple[str, str]]:
+    return [(one.json["kind"], one.json["key"]) for one in hook.received]
+
+
+@pytest.mark.parametrize("ledger", ["on the full disk", "on another disk"])
+def test_a_daemon_tells_of_a_full_disk_and_goes_on_without_a_restart_when_there_is_room_again(
+    tmp_path: Path, ledger: str, tally: Tally
+) -> None:
+    with (
+        disks.tmpfs(tmp_path / "disk", "size=4m") as disk,
+        receiver(status(200)) as hook,
+        whole(tmp_path) as program,
+    ):
+        program.move_to(disk)
+        if ledger == "on the full disk":
+            program.program.env["XDG_STATE_HOME"] = str(disk / "state")
+        webhook = {"enabled": True, "url": hook.url(), "allow_private": True}
+        change(program.program, notifications={"enabled": True, "webhook": webhook})
+        ballast = disks.Ballast(disk)
+        with started(program, seconds=1) as daemon:
+            daemon.logs("Run of 2 locations complete")
+            held = oracle.content(program.data)
+            ballast.leave(0)
+            program.hours_pass()
+            until(lambda: ("begun", "cannot_work") in told(hook), f"somebody is told: {daemon.log}")
+            oracle.check(program.data, held=held)
+            ballast.drop()
+            until(lambda: len(oracle.content(program.data)) == len(held) + 4, "the new rows are there")
+            assert daemon.stop() == 0
+        assert "Traceback" not in daemon.log
+        program.comes_through(held)
+    tally(7, f"tmpfs filled and freed under the daemon, ledger {ledger}", 1)

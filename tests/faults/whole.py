@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,8 @@ from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.clock import Clock
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds import named
-from tests.conftest import Program
+from tests.conftest import ROOT, Program
+from tests.daemon.conftest import HOUR, Scheduler
 from tests.faults import oracle
 
 BEHIND = timedelta(days=2)
@@ -29,6 +31,11 @@ class Whole:
     def ids(self) -> list[int]:
         """Return the ids of the locations, as configured."""
         return [station.id for station in self.simulator.world.stations]
+
+    def move_to(self, disk: Path) -> None:
+        """Let the data folder be on a disk."""
+        self.data = self.program.data = disk / "data"
+        self.program.env["DATA_DIR"] = str(self.data)
 
     def hours_pass(self, hours: float = 1) -> None:
         """Let new rows be there to be fetched."""
@@ -61,6 +68,17 @@ class Whole:
         found = self.content()
         oracle.check_same(found, self.undisturbed())
         return found
+
+
+@contextmanager
+def started(program: Whole, *flags: str, seconds: float, **env: str) -> Iterator[Scheduler]:
+    """Give a daemon with a run every so many seconds; nothing of it is left behind."""
+    command = [sys.executable, str(ROOT / "dataset" / "scheduler.py"), "--config", str(program.program.config)]
+    found = Scheduler(program.program, [*command, "--interval", repr(seconds / HOUR), *flags], env)
+    try:
+        yield found
+    finally:
+        found.clean_up()
 
 
 def plain(content: oracle.Content) -> oracle.Content:

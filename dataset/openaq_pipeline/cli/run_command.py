@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from openaq_pipeline.cli import EXIT_BUG, EXIT_FELL_SHORT, EXIT_FINE, show
 from openaq_pipeline.cli.arguments import range_end
 from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.config import load
-from openaq_pipeline.errors import ConfigError
+from openaq_pipeline.errors import ConfigError, LockHeld, PipelineError, Stopped
+from openaq_pipeline.files import LOCK_VARIABLE
 from openaq_pipeline.mirror import after_run
 from openaq_pipeline.model import Window
 from openaq_pipeline.monitoring.log import set_up
@@ -28,7 +30,7 @@ from openaq_pipeline.order import Order
 from openaq_pipeline.reports import RunPlan, RunReport
 from openaq_pipeline.run import dry_run, run_once
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.watch import after_poll
+from openaq_pipeline.watch import after_no_poll, after_poll
 from openaq_pipeline.wiring import Stop, utc_now
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,8 @@ def main(namespace: argparse.Namespace) -> int:
             report = backfill(settings, span, source=source, watcher=watcher, stop=stop, yes=namespace.yes)
         else:
             how = {"reset": namespace.reset_state, "room": namespace.max_requests, "yes": namespace.yes}
-            report = run_once(settings, **how, watcher=watcher, stop=stop)
+            with _telling(settings):
+                report = run_once(settings, **how, watcher=watcher, stop=stop)
     after_run(settings, {place.location_id: place.change for place in report.locations if place.change})
     if span is None:
         after_poll(settings, report, utc_now())
@@ -66,6 +69,26 @@ def main(namespace: argparse.Namespace) -> int:
     else:
         print(show.report(report, settings.data_dir))
     return exit_code(report)
+
+
+@contextmanager
+def _telling(settings: Settings) -> Iterator[None]:
+    """Have somebody told of what ends a poll before there is a report, and let it end it.
+
+    A mistake in the settings is told by the exit code to whoever is there to mend it, except under a scheduler.
+    """
+    try:
+        yield
+    except (LockHeld, Stopped):
+        raise
+    except PipelineError as error:
+        if LOCK_VARIABLE in os.environ or not isinstance(error, ConfigError):
+            after_no_poll(settings, error)
+        raise
+    except Exception as error:
+        bug = f"A bug has ended the run: {type(error).__name__}"
+        after_no_poll(settings, PipelineError(bug, hint="Please report it, with what pipeline.log says."))
+        raise
 
 
 def _dry_run(settings: Settings, span: Window | None, source: Provenance, *, reset: bool, room: int | None) -> RunPlan:

@@ -27,6 +27,7 @@ PAUSE_SECONDS = 60.0
 """From the start of one child to that of the next: one that fails at once must not be started again and again."""
 
 HUNG_RUN = "hung_run"
+KILLED_RUN = "killed_run"
 
 Stamp = tuple[int, int, int]
 
@@ -81,15 +82,15 @@ class Courier:
         self._book = Book(book.id, outbox=book.outbox) if book.outbox else None
 
 
-def note_hung_run(settings: Settings, folder: Path, now: datetime, silence: timedelta) -> None:
-    """Note that a run gave no sign of life for so long; the next run that ends closes it. Logs what goes wrong."""
+def note(settings: Settings, folder: Path, now: datetime, condition: Condition) -> None:
+    """Note what became of a run that did not end by itself; the next one that does closes it. Logs what goes wrong."""
     cooldown = timedelta(hours=settings.monitoring.alerts.cooldown_hours)
     channels = enabled_channels(settings.notifications)
-    found, moment = between_runs([hung_run(silence)]), now.replace(microsecond=0)
+    found, moment = between_runs([condition]), now.replace(microsecond=0)
     try:
         AlertFile(folder).change(moment, lambda book: update(book, found, moment, cooldown=cooldown, channels=channels))
     except PipelineError as error:
-        log.warning("The alert about the hung run could not be noted: %s", error.advice)
+        log.warning("The alert %r could not be noted: %s", condition.title, error.advice)
 
 
 def hung_run(silence: timedelta) -> Condition:
@@ -97,6 +98,13 @@ def hung_run(silence: timedelta) -> Condition:
     message = f"A run gave no sign of life for {in_words(silence)} and was ended; what it had stored before is whole."
     hint = "The next run comes as planned. If it hangs too, see pipeline.log, and whether the disk and network answer."
     return Condition(HUNG_RUN, "critical", "A run hangs", message, hint)
+
+
+def killed_run(number: int) -> Condition:
+    """Return the condition of a run that a signal ended which the daemon had not sent."""
+    message = f"A run was ended by signal {number}; what it had stored before is whole."
+    hint = "Signal 9 may mean that the machine is short of memory: see its kernel log. The next run comes as planned."
+    return Condition(KILLED_RUN, "critical", "A run was killed", message, hint)
 
 
 def _tell_oddity(code: int) -> None:

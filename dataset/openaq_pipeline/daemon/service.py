@@ -21,7 +21,7 @@ from openaq_pipeline.daemon import systemd
 from openaq_pipeline.daemon.alarm import Alarm
 from openaq_pipeline.daemon.child import Child, Snapshot
 from openaq_pipeline.daemon.clocks import Clocks
-from openaq_pipeline.daemon.courier import Courier, note_hung_run
+from openaq_pipeline.daemon.courier import Courier, hung_run, killed_run, note
 from openaq_pipeline.daemon.heartbeat import Heartbeat
 from openaq_pipeline.daemon.last_run import last_start
 from openaq_pipeline.daemon.mailbox import Ended, Letter, Mailbox, Rang, Signalled, mailbox
@@ -31,6 +31,7 @@ from openaq_pipeline.incremental.due import gap_of, next_due
 from openaq_pipeline.incremental.plan import room_for
 from openaq_pipeline.monitoring.channels import enabled_channels
 from openaq_pipeline.pulse import Pulse
+from openaq_pipeline.reports import Condition
 from openaq_pipeline.run import check_selection
 from openaq_pipeline.settings import Settings
 
@@ -107,6 +108,7 @@ class Daemon:
         self._child: Child | None = None
         self._pulse, self._silence = Pulse(), Silence(0.0, 0.0)
         self._kill_at: float | None = None
+        self._ending = False
         self._stopping = False
         self._has_run = False
         self._exit: int | None = None
@@ -191,8 +193,13 @@ class Daemon:
         room = room_for(gap, per_minute=api.requests_per_minute, per_hour=api.requests_per_hour)
         return ["--max-requests", str(room)]
 
+    def _note(self, condition: Condition) -> None:
+        note(self._settings, self._folder, self._clocks.wall(), condition)
+
     def _finish(self, code: int) -> None:
-        self._child, self._kill_at = None, None
+        if code < 0 and not self._ending:
+            self._note(killed_run(-code))
+        self._child, self._kill_at, self._ending = None, None, False
         first, self._has_run = not self._has_run, True
         useless = code == UNUSABLE and first
         if useless:
@@ -233,7 +240,7 @@ class Daemon:
             log.error("The run hangs: no sign of life for %.0f s. It is ended", seconds)
             self._silence = Silence(0.0, now)  # not again at every look, should it resist
             self._stop_run(self._child)
-            note_hung_run(self._settings, self._folder, self._clocks.wall(), timedelta(seconds=seconds))
+            self._note(hung_run(timedelta(seconds=seconds)))
 
     def _watch_alarm(self, made: Appointment) -> None:
         """Start the run that the alarm has missed."""
@@ -295,7 +302,7 @@ class Daemon:
         self._stopping = True
 
     def _stop_run(self, child: Child) -> None:
-        self._kill_at = self._clocks.awake() + self._limits.grace
+        self._kill_at, self._ending = self._clocks.awake() + self._limits.grace, True
         child.stop()
 
     def _kill(self) -> None:

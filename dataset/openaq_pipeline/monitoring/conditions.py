@@ -6,19 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from openaq_pipeline.errors import FatalError
+from openaq_pipeline.errors import FatalError, PipelineError
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.reports import Condition, Health, LocationHealth
 from openaq_pipeline.settings import AlertSettings
 
-FAILED_RUNS, NEEDS_A_PERSON, QUALITY, SLOW_RESPONSE, SILENT = (
+FAILED_RUNS, NEEDS_A_PERSON, CANNOT_WORK, QUALITY, SLOW_RESPONSE, SILENT = (
     "failed_runs",
     "needs_a_person",
+    "cannot_work",
     "quality",
     "slow_response",
     "silent",
 )
-OF_A_RUN = frozenset({FAILED_RUNS, NEEDS_A_PERSON, QUALITY, SLOW_RESPONSE, SILENT})
+OF_A_RUN = frozenset({FAILED_RUNS, NEEDS_A_PERSON, CANNOT_WORK, QUALITY, SLOW_RESPONSE, SILENT})
 """The kinds that only a run can judge; a kind is a key up to its colon."""
 
 MANY_SILENT = "silent:many"
@@ -46,27 +47,47 @@ class Assessment(msgspec.Struct, frozen=True):
 
 
 def between_runs(conditions: Iterable[Condition] = ()) -> Assessment:
-    """Return what is known while no run has ended: conditions of the daemon itself (a run that hangs)."""
+    """Return what is known while no run has ended: conditions of the daemon itself (a run that hangs, was killed)."""
     return Assessment(tuple(conditions), OF_A_RUN)
 
 
+def not_begun(error: PipelineError) -> Assessment:
+    """Return what is known when a run could not even begin: why, and nothing else."""
+    found = needs_a_person(error) if isinstance(error, FatalError) else cannot_work(error)
+    return Assessment((found,), OF_A_RUN)
+
+
 def assess(
-    metrics: RunMetrics | None, health: Health, alerts: AlertSettings, *, fatal: FatalError | None = None
+    metrics: RunMetrics | None,
+    health: Health,
+    alerts: AlertSettings,
+    *,
+    fatal: FatalError | None = None,
+    stuck: PipelineError | None = None,
 ) -> Assessment:
-    """Judge a run that has ended. `metrics` is None when it left none, `fatal` is the error that needs a person."""
-    whole = _of_whole(metrics, alerts, fatal)
+    """Judge a run that has ended.
+
+    `metrics` is None when it left none, `fatal` is the error that needs a person, `stuck` what kept it from storing
+    what it had learnt.
+    """
+    whole = _of_whole(metrics, alerts, fatal, stuck)
     # When nothing could be read the cause is told once, not again for each location.
     cut_off = fatal is not None or metrics is None or metrics.successful_locations == 0
     return whole + _of_locations(health.locations, alerts, cut_off=cut_off)
 
 
-def _of_whole(metrics: RunMetrics | None, alerts: AlertSettings, fatal: FatalError | None) -> Assessment:
-    found = tuple(condition for condition in _whole(metrics, alerts, fatal) if condition)
+def _of_whole(
+    metrics: RunMetrics | None, alerts: AlertSettings, fatal: FatalError | None, stuck: PipelineError | None
+) -> Assessment:
+    found = tuple(condition for condition in _whole(metrics, alerts, fatal, stuck) if condition)
     return Assessment(found, frozenset(_undecided(metrics, fatal)))
 
 
-def _whole(metrics: RunMetrics | None, alerts: AlertSettings, fatal: FatalError | None) -> Iterator[Condition | None]:
+def _whole(
+    metrics: RunMetrics | None, alerts: AlertSettings, fatal: FatalError | None, stuck: PipelineError | None
+) -> Iterator[Condition | None]:
     yield needs_a_person(fatal) if fatal else None
+    yield cannot_work(stuck) if stuck else None
     if metrics is not None:
         yield _failed_runs(metrics, alerts.max_consecutive_failures)
         yield _quality(metrics.quality_score, alerts.min_quality_score)
@@ -76,7 +97,7 @@ def _whole(metrics: RunMetrics | None, alerts: AlertSettings, fatal: FatalError 
 def _undecided(metrics: RunMetrics | None, fatal: FatalError | None) -> Iterator[str]:
     """Yield the kinds on which a run has no say."""
     if metrics is None:
-        yield FAILED_RUNS
+        yield from (FAILED_RUNS, CANNOT_WORK)
     if metrics is None or metrics.quality_score is None:
         yield QUALITY
     if metrics is None or metrics.slowest_response_seconds is None:
@@ -89,6 +110,15 @@ def _undecided(metrics: RunMetrics | None, fatal: FatalError | None) -> Iterator
 def needs_a_person(error: FatalError) -> Condition:
     """Return the condition of an error that no retry mends: a refused key, a block, a retired API."""
     return Condition(NEEDS_A_PERSON, "critical", "The pipeline needs a person", _sentence(str(error)), error.hint)
+
+
+def cannot_work(error: PipelineError) -> Condition:
+    """Return the condition of a run that could not begin, or could not store what it had learnt.
+
+    It is told at once: where nothing can be written no count of failures grows from run to run.
+    """
+    message = f"{_sentence(str(error))} What was stored before is whole."
+    return Condition(CANNOT_WORK, "critical", "The pipeline can't work", message, error.hint)
 
 
 def _failed_runs(metrics: RunMetrics, limit: int) -> Condition | None:

@@ -72,7 +72,7 @@ class View:
             start += len(piece)
 
     def line(self, position: int) -> tuple[int, bytes]:
-        """Return where the line begins that holds a position, and the line without its end; raises `DecodeError` for none."""
+        """Return where the line begins that holds a position, and it without its end; `DecodeError`: no line."""
         span = ROW_BYTES
         while span <= LINE_BYTES:
             first, last = max(0, position - span), min(self._size, position + span)
