@@ -368,7 +368,9 @@ def refuse_links(*_: object, **__: object) -> None:
 
 def test_where_links_are_not_to_be_had_a_copy_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", refuse_links)
+    path.chmod(0o600)
     first = files.set_aside(path, NOW)
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600, "a copy is no more open than what it is of"
     path.write_bytes(NEW)
     second = files.keep_aside(path, NOW)
     assert (first.read_bytes(), second.read_bytes(), path.read_bytes()) == (OLD, NEW, NEW)

@@ -207,12 +207,18 @@ def _dotenv_of(folder: Path) -> dict[str, str]:
     """Return the values of a folder's `.env`; what names a path is seen from this folder."""
     file = folder / ".env"
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with file.open("rb") as opened:  # may be a pipe: some keepers of secrets hand them over so
+            body = opened.read(MAX_CONFIG_BYTES + 1)
+        text = body.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{file} can't be read: {reason}", hint="Check the file and its permissions.") from error
+    if len(body) > MAX_CONFIG_BYTES:
+        raise ConfigError(
+            f"{file} is larger than {MAX_CONFIG_BYTES} bytes", hint="It holds a few lines, see .env.example."
+        )
     from dotenv import dotenv_values  # noqa: PLC0415 - where there is no such file there is no need of it
 
     values = _given(dotenv_values(stream=io.StringIO(text)))

@@ -11,10 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from openaq_pipeline.bounded import whole
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import hold_descriptions
 from openaq_pipeline.model import License, Location, Sensor
 from openaq_pipeline.ports import MetadataStore
+from openaq_pipeline.storage import metadata
 from openaq_pipeline.storage.metadata import SAVE_EVERY_SECONDS, Metadata
 from tests.measurements import described
 from tests.memory import MemoryMetadata
@@ -197,8 +199,12 @@ def test_only_a_file_that_another_has_changed_is_read_again(tmp_path: Path, monk
     store, other, read = Metadata(tmp_path), Metadata(tmp_path), list[Path]()
     store.load(NOW)
     other.load(NOW)
-    real = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or real(path))  # type: ignore[func-returns-value]
+
+    def counted(path: Path, most_bytes: int) -> bytes:
+        read.append(path)
+        return whole(path, most_bytes)
+
+    monkeypatch.setattr(metadata, "whole", counted)
     for number in (1, 2):
         store.put(location(number))
         store.save()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from openaq_pipeline import pulse
+from openaq_pipeline.config import MAX_CONFIG_BYTES
 from openaq_pipeline.files import LOCK_VARIABLE, storage_error
 from openaq_pipeline.pulse import Pulse
 
@@ -27,7 +28,9 @@ class Snapshot:
     def __init__(self, config: Path | None, folder: Path) -> None:
         try:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as its settings
-            self._file.write(config.read_bytes() if config else b"")
+            if config:
+                with config.open("rb") as file:
+                    self._file.write(file.read(MAX_CONFIG_BYTES))
             self._file.flush()
         except OSError as error:
             raise storage_error(error, config or folder) from error

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.wiring import STOPPED
 
@@ -53,7 +54,7 @@ def _aware(time: datetime) -> datetime:
 
 def _read(path: Path, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(whole(path, BOOK_BYTES), type=kind)
     except FileNotFoundError:
         return None
     except (OSError, *UNREADABLE) as error:

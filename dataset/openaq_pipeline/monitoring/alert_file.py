@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import msgspec
 
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import RetriableError, StorageError
 from openaq_pipeline.files import exists, let_go, replacing, set_aside, storage_error, take_lock
 from openaq_pipeline.model import UNREADABLE
@@ -95,7 +96,7 @@ class AlertFile:
     def _stored(self) -> Book | None:
         """Return the book on disk; None if there is none, or none of this version with aware times."""
         try:
-            book = msgspec.json.decode(self._path.read_bytes(), type=Book)
+            book = msgspec.json.decode(whole(self._path, BOOK_BYTES), type=Book)
         except FileNotFoundError:
             return None
         except UNREADABLE:

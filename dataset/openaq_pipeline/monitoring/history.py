@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.files import replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics, SensorMetrics
@@ -40,7 +41,7 @@ def read(folder: Path) -> History:
     """Return the runs on file, without changing anything. Raises `StorageError` if the file can't be read."""
     path = folder / NAME
     try:
-        return History(_decode(path.read_bytes()))
+        return History(_decode(whole(path, BOOK_BYTES)))
     except FileNotFoundError:
         return History()
     except OSError as error:

@@ -22,9 +22,11 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import duckdb
+import msgspec
 from pyarrow import fs
 from requests.utils import get_environ_proxies, select_proxy
 
+from openaq_pipeline.bounded import whole
 from openaq_pipeline.errors import ConfigError, PipelineError, RetriableError, Unreachable
 from openaq_pipeline.model import Window
 from openaq_pipeline.openaq import archive_rows
@@ -166,11 +168,13 @@ class Archive:
             return BadFile("is far too large")
         try:
             if not self._is_remote:
-                return Path(self._location, file.path).read_bytes()
+                return whole(Path(self._location, file.path), MAX_PACKED_BYTES)
             with self._source.open_input_file(file.path) as opened:
                 return bytes(opened.read(MAX_PACKED_BYTES))
         except FileNotFoundError:
             return BadFile("is gone")
+        except msgspec.DecodeError:
+            return BadFile("is far too large")
         except OSError as error:
             kind = kind_of(error)
             return (Lost if kind == NO_CONNECTION else BadFile)(f"could not be fetched: {kind}")

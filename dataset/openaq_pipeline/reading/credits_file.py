@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.files import storage_error
-from openaq_pipeline.model import License, LicenseTerms
+from openaq_pipeline.model import UNREADABLE, License, LicenseTerms
 from openaq_pipeline.reading.permission import Permission, refused
 
 NAME = "LICENSES.md"
@@ -36,10 +37,10 @@ def current(folder: Path) -> str | None:
     """Return the text of a folder's file, None without one; raises `ConfigError` for one that is somebody else's."""
     path = folder / NAME
     try:
-        text = path.read_text()
+        text = whole(path, NOTE_BYTES).decode()
     except FileNotFoundError:
         return None
-    except UnicodeDecodeError:
+    except UNREADABLE:
         text = ""
     except OSError as error:
         raise storage_error(error, path) from error

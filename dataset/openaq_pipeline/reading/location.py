@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openaq_pipeline.bounded import ROWS_BYTES, check_is_file, whole
 from openaq_pipeline.columns import HISTORY, MEASUREMENTS, NAME, to_table
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import storage_error
@@ -73,9 +74,11 @@ def _live(folder: Path, location_id: int, window: Window) -> tuple[datetime | No
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return whole(path, ROWS_BYTES)
     except FileNotFoundError:
         return b"[]"
+    except msgspec.DecodeError as error:
+        raise _damaged(path, str(error)) from error
     except OSError as error:
         raise storage_error(error, path) from error
 
@@ -107,6 +110,7 @@ def _history(folder: Path, location_id: int, wanted: Selection, sealed: datetime
 def _parquet(path: Path, start: datetime, end: datetime, sealed: datetime) -> pa.Table:
     """Return the rows of a history file in (start, end] before `sealed`, as they stand in it."""
     try:
+        check_is_file(path)
         with pq.ParquetFile(path, read_dictionary=NAMES, page_checksum_verification=True) as file:
             table = file.read().select(HISTORY.names).cast(HISTORY)
             _check_filled(table)

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openaq_pipeline.bounded import check_is_file
 from openaq_pipeline.columns import UTC_STAMP
 from openaq_pipeline.errors import ConfigError, PipelineError, RetriableError, StorageError
 from openaq_pipeline.reading import views
@@ -138,6 +139,7 @@ def _check_live_files(folder: Path, ids: list[int]) -> None:
     """Raise `StorageError` for a location file without a byte, in which DuckDB would see no rows and no damage."""
     for location_id in ids:
         path = live_file(folder, location_id)
+        check_is_file(path)
         if path.stat().st_size == 0:
             raise StorageError(f"{path} is damaged: it is empty", hint="The next run mends it.")
 
@@ -202,6 +204,7 @@ def _damaged(folder: Path, seen: Look) -> Path | None:
     for location_id, year in seen.files:
         path = history_file(folder, location_id, year)
         try:
+            check_is_file(path)
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 file.read()
         except (OSError, pa.ArrowException):

@@ -195,7 +195,7 @@ class Local:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return bounded.whole(path, bounded.ROWS_BYTES)
     except OSError as error:
         raise files.storage_error(error, path) from error
 

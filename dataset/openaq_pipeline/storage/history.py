@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openaq_pipeline.bounded import check_is_file
 from openaq_pipeline.columns import HISTORY, NAME
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import make_durably, remove_temporary, replacing, storage_error
@@ -75,6 +76,7 @@ class History:
         """
         path = self.path(location_id, year)
         try:
+            check_is_file(path)
             with pq.ParquetFile(path, read_dictionary=TEXTS, page_checksum_verification=True) as file:
                 table = file.read(columns=HISTORY.names, use_threads=False)
             return table.cast(HISTORY).unify_dictionaries()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE, LicenseTerms, Location
@@ -23,7 +24,7 @@ def read(folder: Path) -> dict[int, LicenseTerms]:
     """Return the terms on file by the licence's id; empty without a file. Raises `StorageError` for a damaged one."""
     path = folder / NAME
     try:
-        return {terms.id: terms for terms in _checked(path.read_bytes())}
+        return {terms.id: terms for terms in _checked(whole(path, NOTE_BYTES))}
     except FileNotFoundError:
         return {}
     except OSError as error:

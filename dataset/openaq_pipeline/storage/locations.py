@@ -17,6 +17,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from openaq_pipeline.bounded import LINE_BYTES, check_is_file, lines_of
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import exists, hold_location, keep_aside, remove_temporary, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
@@ -92,8 +93,9 @@ class LocationFiles:
         """
         path = self.path(location_id)
         try:
+            check_is_file(path)
             with path.open("rb") as file:
-                head, line = file.readline(), file.readline()
+                head, line = file.readline(LINE_BYTES), file.readline(LINE_BYTES)
             if head == EMPTY:
                 return None
             if head != HEAD:
@@ -289,8 +291,9 @@ def _scan(path: Path, location_id: int) -> dict[int, datetime]:
     """Return the latest stamp of each sensor of a file in our form; raises one of `UNREADABLE` for others."""
     latest: dict[int, datetime] = {}
     last: tuple[datetime, int] | None = None
+    check_is_file(path)
     with path.open("rb") as file:
-        for row in lines(file):
+        for row in lines(lines_of(file)):
             here = (row.datetime, row.sensors_id)
             if row.location_id != location_id or (last is not None and here <= last):
                 raise msgspec.DecodeError("not sorted, not unique, or of another location")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.files import hold_descriptions, remove_temporary, replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE, Location
@@ -136,7 +137,7 @@ class Metadata:
     def _take_up(self) -> None:
         """Take up all that is in the file; raises `OSError`, or one of `UNREADABLE`."""
         version = _version_of(self._path)
-        found = [self._with_shared_parts(_decode(piece)) for piece in _pieces(self._path.read_bytes())]
+        found = [self._with_shared_parts(_decode(piece)) for piece in _pieces(whole(self._path, BOOK_BYTES))]
         self._locations |= {location.id: location for location in found}
         self._version = version
 

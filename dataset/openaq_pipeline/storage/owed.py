@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import exists, make_durably, remove_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, Window
@@ -37,7 +38,7 @@ class Owed:
         """Return the ranges still to be fetched, earliest first, none of which touch; raises `StorageError`."""
         path = self.path(location_id)
         try:
-            return _decode(path.read_bytes())
+            return _decode(whole(path, NOTE_BYTES))
         except FileNotFoundError:
             return ()
         except OSError as error:

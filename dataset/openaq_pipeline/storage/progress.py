@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.files import make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, ArchiveStamp, Window
 
@@ -89,7 +90,7 @@ class Progress:
         """Return what is remembered; nothing where it can't be read, because it only saves work."""
         path = self.path(location_id)
         try:
-            found = decode(path.read_bytes())
+            found = decode(whole(path, NOTE_BYTES))
         except FileNotFoundError:
             return Document()
         except OSError as error:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import ROWS_BYTES, whole
 from openaq_pipeline.files import make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, Reject
+
+log = logging.getLogger(__name__)
+
+FULL_BYTES = 64 << 20
+"""A server that sends nothing but ever new nonsense must not fill the disk: 100,000 such rows are enough to see why."""
 
 
 class Rejects:
@@ -22,11 +29,14 @@ class Rejects:
         return self._folder / f"location_{int(location_id)}.jsonl"
 
     def add(self, location_id: int, rejects: Iterable[Reject]) -> None:
-        """Append what is not there yet: a broken row comes back with every look-back."""
+        """Append what is not there yet, as long as there is room: a broken row comes back with every look-back."""
         path = self.path(location_id)
         try:
             make_durably(self._folder)
-            old = path.read_bytes() if path.exists() else b""
+            if path.exists() and path.stat().st_size > FULL_BYTES:
+                log.warning("%s is full, further rows are not added: look at it, and move it away", path)
+                return
+            old = whole(path, ROWS_BYTES) if path.exists() else b""
         except OSError as error:
             raise storage_error(error, path) from error
         known = {_identity(line) for line in old.splitlines()}

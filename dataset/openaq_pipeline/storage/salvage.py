@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import ROWS_BYTES, whole
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import storage_error
 from openaq_pipeline.model import UNREADABLE, Measurement
@@ -30,9 +31,11 @@ class Salvaged(msgspec.Struct, frozen=True):
 def read(path: Path) -> Salvaged:
     """Return what a file holds; raises `StorageError` when the file itself can't be read."""
     try:
-        return salvage(path.read_bytes())
+        return salvage(whole(path, ROWS_BYTES))
     except FileNotFoundError:
         raise StorageError(f"{path} does not exist", hint="Check the name, or run the main job first.") from None
+    except msgspec.DecodeError as error:
+        raise StorageError(f"{path} can't be read: it is {error}", hint="Look at it, and move it away.") from error
     except OSError as error:
         raise storage_error(error, path) from error
 

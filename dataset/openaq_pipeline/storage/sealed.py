@@ -14,6 +14,7 @@ from typing import Annotated
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.errors import FatalError, StorageError
 from openaq_pipeline.files import make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE
@@ -44,7 +45,7 @@ def sealed_to(folder: Path, location_id: int) -> datetime | None:
     """
     path = seal_path(folder, location_id)
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=_Sealed)
+        found = msgspec.json.decode(whole(path, NOTE_BYTES), type=_Sealed)
     except FileNotFoundError:
         return None
     except OSError as error:

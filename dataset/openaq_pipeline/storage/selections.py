@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import FatalError
 from openaq_pipeline.files import hold_descriptions, replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE, Location
@@ -67,9 +68,11 @@ def read(folder: Path, now: datetime | None = None) -> Remembered:
     """
     path = folder / NAME
     try:
-        body = path.read_bytes()
+        body = whole(path, BOOK_BYTES)
     except FileNotFoundError:
         return Remembered()
+    except msgspec.DecodeError:
+        body = b""  # as good as that
     except OSError as error:
         raise storage_error(error, path) from error
     try:

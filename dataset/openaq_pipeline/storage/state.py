@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import FatalError
 from openaq_pipeline.files import remove_temporary, replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE, LocationState
@@ -53,9 +54,11 @@ class StateFile:
         try:
             if repair:
                 remove_temporary(self._path)
-            body = self._path.read_bytes()
+            body = whole(self._path, BOOK_BYTES)
         except FileNotFoundError:
             return None
+        except msgspec.DecodeError:
+            body = b""  # as good as that
         except OSError as error:
             raise storage_error(error, self._path) from error
         try:

@@ -13,6 +13,8 @@ from typing import Self
 
 import msgspec
 
+from openaq_pipeline.bounded import LINE_BYTES as LONGEST_LINE_BYTES
+from openaq_pipeline.bounded import check_is_file
 from openaq_pipeline.files import storage_error
 
 AT_ONCE_BYTES = 1 << 17
@@ -33,6 +35,7 @@ class View:
 
     def __enter__(self) -> Self:
         try:
+            check_is_file(self._path)
             self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             self._size = os.fstat(self._descriptor).st_size
         except FileNotFoundError:
@@ -70,12 +73,16 @@ class View:
             start += len(piece)
 
     def line(self, position: int) -> tuple[int, bytes]:
-        """Return where the line begins that holds a position, and the line without its end."""
+        """Return where the line begins that holds a position, and the line without its end.
+
+        Raises `msgspec.DecodeError` also where none ends for far longer than a row is.
+        """
         span = LINE_BYTES
-        while True:
+        while span < LONGEST_LINE_BYTES:
             first, last = max(0, position - span), min(self._size, position + span)
             some = self.read(first, last)
             start, stop = some.rfind(b"\n", 0, position - first) + 1, some.find(b"\n", position - first)
             if (start or first == 0) and (stop >= 0 or last == self._size):
                 return first + start, some[start : stop if stop >= 0 else None]
             span *= 4
+        raise msgspec.DecodeError("a line has no end")

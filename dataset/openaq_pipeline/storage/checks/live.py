@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from openaq_pipeline.bounded import check_is_file, lines_of
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.model import UNREADABLE, Measurement, file_order
 from openaq_pipeline.reports import Finding
@@ -36,9 +37,10 @@ def look(path: Path, location_id: int, sealed_to: datetime | None, issues: Colle
     Rows from before `sealed_to` are left over (None: none is). `issues` are the names that rules can have.
     """
     try:
+        check_is_file(path)
         with path.open("rb") as file:
             seen = _Seen(location_id, sealed_to, issues)
-            seen.take(lines(file))
+            seen.take(lines(lines_of(file)))
         return Look(seen.findings(), seen.rows, seen.keys())
     except FileNotFoundError:
         return None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, ROWS_BYTES, whole
 from openaq_pipeline.errors import FatalError, StorageError
 from openaq_pipeline.model import UNREADABLE, Reject, Window
 from openaq_pipeline.reports import Finding
@@ -34,11 +35,13 @@ def seal(folder: Path, location_id: int, now: datetime) -> tuple[datetime | None
 def rejects(path: Path) -> tuple[int, Finding | None]:
     """Return how many rows a file of rejects holds, and what is wrong with it."""
     try:
-        body = path.read_bytes()
+        body = whole(path, ROWS_BYTES)
     except FileNotFoundError:
         return 0, None
     except OSError as error:
         return 0, refused(error)
+    except UNREADABLE as error:
+        return 0, damaged(str(error))
     good, bad = 0, []
     for line in body.splitlines():
         try:
@@ -102,7 +105,7 @@ def _told(read: Callable[[], str | None]) -> Finding | None:
 
 def _versioned(path: Path, decode: Callable[[bytes], int], version: int) -> Finding | None:
     try:
-        found = decode(path.read_bytes())
+        found = decode(whole(path, NOTE_BYTES))
     except FileNotFoundError:
         return None
     except OSError as error:

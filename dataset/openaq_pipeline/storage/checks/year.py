@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openaq_pipeline.bounded import check_is_file
 from openaq_pipeline.columns import HISTORY, NAME
 from openaq_pipeline.model import UNREADABLE, License
 from openaq_pipeline.reports import Finding
@@ -31,6 +32,7 @@ def look(path: Path, year: int, sealed_to: datetime | None, issues: Collection[s
     Rows from `sealed_to` on are left over (None: none is). `issues` are the names that rules can have.
     """
     try:
+        check_is_file(path)
         with path.open("rb") as raw:
             begins = raw.read(len(MAGIC))
         if begins != MAGIC:
@@ -47,6 +49,7 @@ def look(path: Path, year: int, sealed_to: datetime | None, issues: Collection[s
 
 def opened(path: Path) -> pq.ParquetFile:
     """Return an open file that checks its pages as they are read; raises one of `NO_FILE`."""
+    check_is_file(path)
     there = pq.read_schema(path).names  # it refuses to be told of columns that are not there
     texts = [name for name in TEXTS if name in there]
     return pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True)

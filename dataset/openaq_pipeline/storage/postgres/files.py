@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from openaq_pipeline.bounded import check_is_file, lines_of
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import hold_location, storage_error
 from openaq_pipeline.model import UNREADABLE, FileMark, Measurement
@@ -132,6 +133,7 @@ def _tail(
 def _open(path: Path, stack: ExitStack) -> IO[bytes] | None:
     """Return a file that the stack closes; None if there is none."""
     try:
+        check_is_file(path)
         return stack.enter_context(path.open("rb"))
     except FileNotFoundError:
         return None
@@ -143,7 +145,7 @@ def _rows(file: IO[bytes], path: Path, location_id: int, since: datetime) -> Ite
     """Yield the rows of a file in our form, a line each, from `since` on; raises `StorageError` for any other."""
     closed = False
     try:
-        for line in file:
+        for line in lines_of(file):
             closed = line in {b"]\n", b"[]\n"}
             if closed or line == b"[\n":
                 continue
