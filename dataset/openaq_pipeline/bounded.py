@@ -1,4 +1,4 @@
-"""Reading files that may be anything: what is no file is not opened, and more than a file of ours has is not read."""
+"""Reading files that may be anything: what is no file is not opened, and no more is read than a file of ours has."""
 
 from __future__ import annotations
 

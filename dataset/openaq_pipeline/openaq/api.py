@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import count
 
 from openaq_pipeline.errors import ItemMissing, RetriableError
 from openaq_pipeline.model import Entry, LatestPage, LicenseTerms, Location, LocationPage, Page, Window
@@ -13,6 +12,9 @@ from openaq_pipeline.openaq.session import Client
 
 PAGE_LIMIT = 1000
 """The largest page OpenAQ gives; 1001 is a 422."""
+
+MOST_PAGES = 500
+"""Of any list: OpenAQ's longest, that of its locations, has 30. A server that never ends must not be asked for ever."""
 
 
 class Api:
@@ -39,12 +41,13 @@ class Api:
 
         Up to the first page that is not full: nothing else tells the end, `found` is no total (OPENAQ section 2.1).
         """
-        for page in count(1):
+        for page in range(1, MOST_PAGES + 1):
             params = {**filters, "order_by": "id", "limit": PAGE_LIMIT, "page": page}
             found = parse.locations(self._client.get("/locations", params), self._clock())
             yield found
             if found.count < PAGE_LIMIT:
                 return
+        raise _endless("/locations")
 
     def parameters(self) -> list[Entry]:
         """Return every parameter OpenAQ knows: its own filters of this list fail (OPENAQ section 1.3)."""
@@ -56,12 +59,12 @@ class Api:
 
     def _entries(self, path: str) -> list[Entry]:
         entries: list[Entry] = []
-        for page in count(1):
+        for page in range(1, MOST_PAGES + 1):
             found = parse.entries(self._client.get(path, {"limit": PAGE_LIMIT, "page": page}))
             entries += found
             if len(found) < PAGE_LIMIT:
-                break
-        return entries
+                return entries
+        raise _endless(path)
 
     def licenses(self) -> list[LicenseTerms]:
         """Return the terms of every licence OpenAQ knows; one request that is not repeated: the next run asks again."""
@@ -103,6 +106,10 @@ class Api:
             return parse.latest(self._client.get(f"/parameters/{parameters_id}/latest", params))
         except ItemMissing:
             return LatestPage([], 0)
+
+
+def _endless(path: str) -> RetriableError:
+    return RetriableError(f"OpenAQ's list {path} has no end: {MOST_PAGES} full pages came")
 
 
 def utc_text(moment: datetime) -> str:

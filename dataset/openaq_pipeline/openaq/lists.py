@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from openaq_pipeline.errors import FatalError, PipelineError, Stopped
 from openaq_pipeline.model import Latest, LatestPage
-from openaq_pipeline.openaq.api import PAGE_LIMIT
+from openaq_pipeline.openaq.api import MOST_PAGES, PAGE_LIMIT
 from openaq_pipeline.ports import LatestSource
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ def _of_parameter(source: LatestSource, parameters_id: int, since: datetime) -> 
     first = _tried(partial(source.parameter_latest, parameters_id, since, 1))
     if first is None or not first.found:
         return [first]
+    if first.found > MOST_PAGES * PAGE_LIMIT:
+        return [first, None]  # no such list can be; its sensors are asked one by one
     numbers = range(2, -(-first.found // PAGE_LIMIT) + 1)
     return [first, *(_tried(partial(source.parameter_latest, parameters_id, since, number)) for number in numbers)]
 

@@ -28,24 +28,38 @@ from openaq_pipeline.model import (
 )
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+
+LONGEST_TEXT = 10_000
+Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
+"""OpenAQ's longest name has some 100 letters; whoever sends megabytes of them, for each row, means no good."""
+
+Short = Annotated[str, msgspec.Meta(max_length=100)]
+"""A time, or a length of time, as it is printed."""
+
+LocationId = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+ParameterId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+SensorId = Annotated[int, msgspec.Meta(ge=1, le=10**12 - 1)]
+"""Ids become parts of addresses, file names and columns of fixed width."""
+
+LONGEST_INTERVAL_SECONDS = 2**31 - 1
 T = TypeVar("T")
 
 
 class _Moment(msgspec.Struct, gc=False):
     utc: Aware
-    local: str
+    local: Short
 
 
 class _Parameter(msgspec.Struct, gc=False):
-    id: int
-    name: str
-    units: str
-    displayName: str | None = None  # noqa: N815 - OpenAQ's name
+    id: ParameterId
+    name: Text
+    units: Text
+    displayName: Text | None = None  # noqa: N815 - OpenAQ's name
 
 
 class _Period(msgspec.Struct, gc=False):
     datetimeTo: _Moment  # noqa: N815
-    interval: str | None = None
+    interval: Text | None = None
 
 
 class _FlagInfo(msgspec.Struct, gc=False):
@@ -69,8 +83,8 @@ class _RawRows(msgspec.Struct, gc=False):
 
 class _Latest(msgspec.Struct, gc=False):
     datetime: _Moment
-    sensorsId: int  # noqa: N815
-    locationsId: int  # noqa: N815
+    sensorsId: SensorId  # noqa: N815
+    locationsId: LocationId  # noqa: N815
     value: float | None = None
 
 
@@ -84,25 +98,25 @@ class _LatestRows(msgspec.Struct):
 
 
 class _Named(msgspec.Struct):
-    name: str | None = None
-    code: str | None = None
+    name: Text | None = None
+    code: Text | None = None
 
 
 class _Attribution(msgspec.Struct):
-    name: str | None = None
-    url: str | None = None
+    name: Text | None = None
+    url: Text | None = None
 
 
 class _License(msgspec.Struct):
     id: int
-    name: str
+    name: Text
     attribution: _Attribution | None = None
-    dateFrom: str | None = None  # noqa: N815
-    dateTo: str | None = None  # noqa: N815
+    dateFrom: Short | None = None  # noqa: N815
+    dateTo: Short | None = None  # noqa: N815
 
 
 class _Sensor(msgspec.Struct):
-    id: int
+    id: SensorId
     parameter: _Parameter
 
 
@@ -112,10 +126,10 @@ class _Coordinates(msgspec.Struct):
 
 
 class _Location(msgspec.Struct):
-    id: int
-    name: str | None = None
-    locality: str | None = None
-    timezone: str = "UTC"
+    id: LocationId
+    name: Text | None = None
+    locality: Text | None = None
+    timezone: Text = "UTC"
     country: _Named | None = None
     owner: _Named | None = None
     provider: _Named | None = None
@@ -138,9 +152,9 @@ class _Id(msgspec.Struct):
 
 class _Entry(msgspec.Struct):
     id: int
-    name: str
-    displayName: str | None = None  # noqa: N815 - of a parameter
-    sourceName: str | None = None  # noqa: N815 - of a provider
+    name: Text
+    displayName: Text | None = None  # noqa: N815 - of a parameter
+    sourceName: Text | None = None  # noqa: N815 - of a provider
 
 
 class _Entries(msgspec.Struct):
@@ -149,13 +163,13 @@ class _Entries(msgspec.Struct):
 
 class _Terms(msgspec.Struct):
     id: int
-    name: str
+    name: Text
     commercialUseAllowed: bool | None = None  # noqa: N815
     attributionRequired: bool | None = None  # noqa: N815
     shareAlikeRequired: bool | None = None  # noqa: N815
     modificationAllowed: bool | None = None  # noqa: N815
     redistributionAllowed: bool | None = None  # noqa: N815
-    sourceUrl: str | None = None  # noqa: N815
+    sourceUrl: Text | None = None  # noqa: N815
 
 
 class _AllTerms(msgspec.Struct):
@@ -254,7 +268,8 @@ def licenses(body: bytes, now: datetime) -> list[LicenseTerms]:
 def interval_seconds(text: str | None) -> int | None:
     """Return an interval such as `01:00:00` or `58447:00:00` in seconds; None for any other form (`1 year`)."""
     match = re.fullmatch(r"(\d{1,7}):([0-5]\d):([0-5]\d)", text or "", re.ASCII)
-    return int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3]) if match else None
+    seconds = int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3]) if match else None
+    return seconds if seconds is None or seconds <= LONGEST_INTERVAL_SECONDS else None
 
 
 def _decode(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Raw) -> T:
@@ -303,7 +318,7 @@ def _row_by_row(body: bytes, location_id: int, sensors_id: int, now: datetime) -
         try:
             rows.append(_measurement(_decode(_row.decode, raw), location_id, sensors_id, now))
         except (msgspec.ValidationError, OverflowError) as error:
-            text = bytes(raw).decode(errors="backslashreplace")
+            text = bytes(raw)[:LONGEST_TEXT].decode(errors="backslashreplace")
             rejects.append(Reject(location_id, sensors_id, str(error), text, now))
     return Page(rows, rejects)
 

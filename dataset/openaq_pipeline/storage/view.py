@@ -13,11 +13,12 @@ from typing import Self
 
 import msgspec
 
-from openaq_pipeline.bounded import LINE_BYTES, check_is_file
+from openaq_pipeline.bounded import LINE_BYTES as LONGEST_LINE_BYTES
+from openaq_pipeline.bounded import check_is_file
 from openaq_pipeline.files import storage_error
 
 AT_ONCE_BYTES = 1 << 17
-ROW_BYTES = 512
+LINE_BYTES = 512
 """More than a row takes, and less than what a look at one should cost."""
 
 
@@ -72,13 +73,16 @@ class View:
             start += len(piece)
 
     def line(self, position: int) -> tuple[int, bytes]:
-        """Return where the line begins that holds a position, and it without its end; `DecodeError`: no line."""
-        span = ROW_BYTES
-        while span <= LINE_BYTES:
+        """Return where the line begins that holds a position, and the line without its end.
+
+        Raises `msgspec.DecodeError` also where none ends for far longer than a row is.
+        """
+        span = LINE_BYTES
+        while span < LONGEST_LINE_BYTES:
             first, last = max(0, position - span), min(self._size, position + span)
             some = self.read(first, last)
             start, stop = some.rfind(b"\n", 0, position - first) + 1, some.find(b"\n", position - first)
             if (start or first == 0) and (stop >= 0 or last == self._size):
                 return first + start, some[start : stop if stop >= 0 else None]
             span *= 4
-        raise msgspec.DecodeError("a line without an end")
+        raise msgspec.DecodeError("a line has no end")
