@@ -289,6 +289,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     hints = {
         errno.ENOSPC: "Free some disk space; nothing stored was lost, and the next run goes on from there.",
         errno.EDQUOT: "Raise the disk quota; nothing stored was lost, and the next run goes on from there.",
+        errno.EBUSY: "If it is mounted by itself (in a container?), mount its folder: files are replaced whole.",
         errno.EROFS: "The file system is read-only: mount it writable or choose another data folder.",
         errno.EACCES: "Give this user permission to read and write it, or choose another data folder.",
         errno.EPERM: "Give this user permission to read and write it, or choose another data folder.",

@@ -50,7 +50,6 @@ from openaq_pipeline.reports import LocationReport, Outcome, SensorOutcome, Sens
 ROWS_IN_FLIGHT = 20_000
 """A worker that holds more rows than this commits them, so that memory does not grow with the window."""
 
-
 STUBBORN_AFTER = 3
 """So many failed reads in a row are no passing trouble, although each alone could be (504, unreadable answers)."""
 
@@ -119,6 +118,8 @@ class _LocationIngest:
         with rows.lock(self._id):
             stored = rows.inspect(self._id, state.file, self._order.now)
             mark = rows.mark(self._id)
+            if stored.lost:
+                self._order = self._order.anew(self._parts.file_begins(self._id, self._order.now))
         if stored.warning:
             self._warnings.append(stored.warning)
         self._state = msgspec.structs.replace(watermark.borne_out(state, stored.latest, self._order.now), file=mark)
@@ -171,8 +172,7 @@ class _LocationIngest:
         """
         if self._order.span is not None or not self._rows:
             return
-        start = self._live_from()
-        if min(row.datetime for row in self._rows) < start:
+        if min(row.datetime for row in self._rows) < (start := self._live_from()):
             with suppress(StorageError):
                 self._note_change(open_history(self._id, start, files=self._parts.rows, licenses=self._licenses))
 
@@ -180,10 +180,9 @@ class _LocationIngest:
         """Move what has become older than the live window into the history; if that fails, the next run does it."""
         if self._order.span is not None:
             return
-        rows = self._parts.rows
         try:
-            with rows.lock(self._id):
-                change = seal(self._id, self._live_from(), files=rows, licenses=self._licenses)
+            with self._parts.rows.lock(self._id):
+                change = seal(self._id, self._live_from(), files=self._parts.rows, licenses=self._licenses)
         except StorageError as error:
             self._warnings.append(f"older rows could not be moved to the history: {error.advice}")
             return
@@ -358,7 +357,8 @@ class _LocationIngest:
             return
         last = self._order.now if success else self._state.last_successful_run
         self._state = LocationState(self._order.now, last, self._state.file, dict(self._sensors))
-        self._parts.state.put(self._id, self._state)
+        known = success or self._order.anew_from is None  # else a loss stays noted, and with it from where to read
+        self._parts.state.put(self._id, self._state if known else msgspec.structs.replace(self._state, file=None))
 
     def report(self, error: str | None = None, *, spoilt: bool = False) -> LocationReport:
         """Return how the location fared so far; `error` is what ended it early, None if nothing did.

@@ -291,11 +291,13 @@ class Change(msgspec.Struct, frozen=True):
 class Stored(msgspec.Struct, frozen=True):
     """What a location's file holds: the latest stamp of each sensor, and what had to be mended (None: nothing).
 
-    `latest` is None when the file is as this pipeline left it, so that the state's watermarks hold.
+    `latest` is None when the file is as this pipeline left it, so that the state's watermarks hold. `lost`: rows of it
+    were, from anywhere in it, and were not read again since.
     """
 
     latest: dict[int, dt.datetime] | None
     warning: str | None = None
+    lost: bool = False
 
 
 class LocationState(msgspec.Struct, frozen=True, gc=False):

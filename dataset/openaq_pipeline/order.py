@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from openaq_pipeline.commit.recent import before
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.incremental import plan, planner
 from openaq_pipeline.model import Change, Latest, Location, SensorState, Window
@@ -78,6 +79,11 @@ class Parts(msgspec.Struct, frozen=True):
         ]
         return [window for window in found if window is not None]
 
+    def file_begins(self, location_id: int, now: datetime) -> datetime:
+        """Return in front of which moment a location's file has no rows, also none that are lost; wants its lock."""
+        start = plan.live_from(None, now, self.data.live_days)
+        return self.rows.sealed_to(location_id) or min(start, self.rows.oldest(location_id) or start)
+
     def look_back(self, known: Mapping[int, SensorState]) -> timedelta:
         """Return how far back of the newest row the series of a location's sensors are read again."""
         return planner.look_back_of(
@@ -92,24 +98,31 @@ class Order(msgspec.Struct, frozen=True):
     """What a run is to do, the same for every location.
 
     `now` is where every window ends. `span` is the range of a backfill, which moves no watermark; None: a poll.
-    `reset` reads at least the first span anew and keeps the data.
+    `reset` reads at least the first span anew and keeps the data. `anew_from` is where the rows of a location begin of
+    which some were lost; None: none were.
     """
 
     now: datetime
     span: Window | None = None
     reset: bool = False
+    anew_from: datetime | None = None
 
     def window(self, state: SensorState, data: DataSettings, look_back: timedelta) -> Window | None:
         """Return the window to ask of a sensor; None: nothing to ask."""
         if self.span is not None:
             return self.span
+        initial = timedelta(days=data.initial_days)
         return plan.plan_window(
             state,
             self.now,
-            initial=timedelta(days=data.initial_days),
+            initial=initial if self.anew_from is None else max(initial, self.now - self.anew_from),
             lookback=look_back,
             sweep=timedelta(hours=data.sweep_hours),
         )
+
+    def anew(self, start: datetime) -> Order:
+        """Return the order for a location whose file begins there and has lost rows: all of it is read again."""
+        return msgspec.structs.replace(self, anew_from=before(start, timedelta(seconds=1)))  # a start is exclusive
 
     def reckoned(self, location: Location, window: Window) -> Window:
         """Return the part of a sensor's window that its cost is reckoned by: of a backfill where there can be rows."""

@@ -69,6 +69,7 @@ class MadeUp:
 
     def __init__(self, now: datetime) -> None:
         self.now = now
+        self.asked: list[tuple[int, Window]] = []
 
     def location(self, location_id: int) -> Location:
         """Return a location."""
@@ -77,6 +78,7 @@ class MadeUp:
     def measurements(self, location_id: int, sensors_id: int, window: Window, *, attempts: int | None = None) -> Page:
         """Return all that is shown of a window."""
         del attempts
+        self.asked.append((sensors_id, window))
         sensor = next(each for each in sensors(location_id) if each.id == sensors_id)
         rows, rejects = [], []
         for stamp in _hours(window.start, min(window.end, self.now)):
@@ -137,26 +139,40 @@ class Light:
         self.state, self.metadata = StateFile(folder), Metadata(folder)
         self.files, self.rejects = LocationFiles(folder), Rejects(folder)
 
-    def round(self, number: int, acknowledge: Acknowledge) -> None:
-        """Do one poll of all locations; raises `PipelineError` for what kept it from being whole."""
+    def round(self, number: int, acknowledge: Acknowledge) -> MadeUp:
+        """Do one poll of all locations, and return the source that was asked.
+
+        Raises `PipelineError` for what kept it from being whole.
+        """
         now = moment(number)
-        self.state.load(now, repair=True)
-        self.metadata.load(now, repair=True)
-        parts = self._parts(now)
+        self.begin(now)
+        source = MadeUp(now)
+        parts = self.parts(source)
         for location_id in LOCATIONS:
             report = ingest(parts, location_id, Order(now)).report
             if report.error or report.outcome != "ok":
                 raise PipelineError(f"location {location_id} {report.outcome}: {report.error}")
             acknowledge(f"stored {number} {location_id}")
+        self.end()
+        acknowledge(f"done {number}")
+        return source
+
+    def begin(self, now: datetime) -> None:
+        """Read what is remembered."""
+        self.state.load(now, repair=True)
+        self.metadata.load(now, repair=True)
+
+    def end(self) -> None:
+        """Remember what was learnt."""
         self.state.save()
         self.metadata.save()
         for location_id in LOCATIONS:
             self.files.vouch(location_id, self.state.get(location_id).file)
-        acknowledge(f"done {number}")
 
-    def _parts(self, now: datetime) -> Parts:
+    def parts(self, source: MadeUp) -> Parts:
+        """Return what an ingest works with."""
         return Parts(
-            source=MadeUp(now),
+            source=source,
             rows=self.files,
             rejects=self.rejects,
             state=self.state,

@@ -304,9 +304,11 @@ def test_a_loss_is_told_until_a_caller_brings_the_mark_of_the_mended_file(disk: 
     old = disk.store.replace_tail(ID, ALL, ROWS)
     disk.path.write_bytes(DAMAGED["NULs in the middle"][0])
     assert disk.store.inspect(ID, old, NOW).latest == {}
-    assert disk.store.inspect(ID, old, NOW) == Stored({}), "the run that saw it was killed, or was a backfill"
+    assert disk.store.inspect(ID, old, NOW) == Stored({}, lost=True), (
+        "the run that saw it was killed, or was a backfill"
+    )
     mark = disk.store.replace_tail(ID, hour(50), [row(50)])
-    assert LocationFiles(disk.folder).inspect(ID, old, NOW) == Stored({}), "a new start knows it too"
+    assert LocationFiles(disk.folder).inspect(ID, old, NOW) == Stored({}, lost=True), "a new start knows it too"
     assert disk.store.inspect(ID, mark, NOW) == Stored(None)
     assert disk.store.inspect(ID, None, NOW).latest == {**LATEST, 1: hour(50)}
     assert {name for name in names(disk.folder) if name.startswith(".")} == set()

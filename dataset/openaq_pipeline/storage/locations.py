@@ -28,6 +28,7 @@ from openaq_pipeline.storage.view import View
 ROWS_AT_ONCE = 1000
 HEAD, BETWEEN, TAIL, EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
 LOSS_NOTE = b"No watermark stands on the rows of this location; this note goes when a run has remembered one.\n"
+LOST = b"Rows of it were lost, and are read again from where its file begins.\n"
 
 _decode_rows = msgspec.json.Decoder(list[Measurement]).decode
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -128,7 +129,8 @@ class LocationFiles:
             return self._mend(location_id, now)
         except OSError as error:
             raise storage_error(error, path) from error
-        return Stored({} if exists(self._loss_note(location_id)) else latest)
+        noted = self._noted(location_id)
+        return Stored(latest if noted is None else {}, lost=noted is not None and LOST in noted)
 
     def _latest(self, location_id: int, here: dict[int, datetime]) -> dict[int, datetime]:
         """Return the latest stamp of each sensor that counts, in the history where the file has none."""
@@ -137,13 +139,23 @@ class LocationFiles:
             return here
         return self.history().latest(location_id, to) | {key: stamp for key, stamp in here.items() if stamp >= to}
 
-    def disclaim(self, location_id: int) -> None:
-        """Note that no watermark may be derived from the file: rows of it were lost, or its first load is not through.
+    def disclaim(self, location_id: int, *, lost: bool = False) -> None:
+        """Note that no watermark may be derived from the file: its first load is not through, or rows of it were lost.
 
         Every `inspect` then says that nothing is stored, until one brings the mark of the file as it then is.
         """
         with replacing(self._loss_note(location_id)) as file:
-            file.write(LOSS_NOTE)
+            file.write(LOSS_NOTE + LOST if lost else LOSS_NOTE)
+
+    def _noted(self, location_id: int) -> bytes | None:
+        """Return what `disclaim` has noted; None: nothing."""
+        path = self._loss_note(location_id)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_error(error, path) from error
 
     def vouch(self, location_id: int, mark: FileMark | None) -> None:
         """Take the note of `disclaim` away, now that a durable state stands on the file with this mark."""
@@ -215,12 +227,12 @@ class LocationFiles:
         lost = len(found.unreadable) + len(found.rows) - len(own)
         place = keep_aside(path, now) if lost or _contradictory(own) else None
         if lost:
-            self.disclaim(location_id)
+            self.disclaim(location_id, lost=True)
         with replacing(path) as file:
             file.writelines((HEAD, *_lines(rows), TAIL) if rows else (EMPTY,))
         # After damage nothing says which rows are gone: no watermark stands on this file until it was read anew.
         latest = {} if lost else {row.sensors_id: row.datetime for row in rows}
-        return Stored(latest, _mended(path, place, len(rows), lost))
+        return Stored(latest, _mended(path, place, len(rows), lost), lost=bool(lost))
 
 
 class _Cut(NamedTuple):
@@ -264,7 +276,7 @@ def _mended(path: Path, place: Path | None, kept: int, lost: int) -> str:
         return f"{path.name} held several versions of one row; the last one stays, the file is kept as {place.name}"
     return (
         f"{path.name} was damaged and set aside as {place.name}: {kept} rows were taken over, "
-        f"{lost} could not be; the last days are read again"
+        f"{lost} could not be; all that the file may have held is read again"
     )
 
 
