@@ -84,7 +84,7 @@ def let_the_wait_be_over(folder: Path) -> None:
 
 
 def test_a_refused_key_is_told_at_once(refusing: Running, hook: Receiver, schedule: Schedule) -> None:
-    daemon = schedule(code=QUICK_LOOKS)
+    daemon = schedule(code=PATIENT_LOOKS)
     until(lambda: bool(hook.received), "an alert")
     assert told(hook) == [("begun", "needs_a_person", "critical")]
     daemon.logs("The next run is due at")
