@@ -6,7 +6,10 @@ It comes from the work itself and never from a thread that only ticks: a run tha
 from __future__ import annotations
 
 import os
+import select
 import stat
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 VARIABLE = "OPENAQ_PIPELINE_PULSE_FD"
@@ -42,11 +45,33 @@ class Pulse:
 
 def beat() -> None:
     """Tell the daemon, if one started this process, that the work gets on; never waits, and never fails."""
+    if (descriptor := _inherited()) is not None:
+        with suppress(OSError):  # a full pipe says it all already; a daemon that is gone needs no sign
+            os.write(descriptor, b".")
+
+
+def when_orphaned(call: Callable[[], None]) -> None:
+    """Have `call` called from another thread as soon as the daemon is gone that started this process, if one did."""
+    if (descriptor := _inherited()) is None:
+        return
+    ears = select.poll()
+    ears.register(descriptor, 0)  # that nobody listens any more is told without being asked for
+
+    def wait() -> None:
+        ears.poll()
+        call()
+
+    threading.Thread(target=wait, name="orphan", daemon=True).start()
+
+
+def _inherited() -> int | None:
+    """Return this process's end of the pipe; None if no daemon has started it."""
     number, _, inode = os.environ.get(VARIABLE, "").partition(":")
     if not (number.isascii() and number.isdigit()):
-        return
-    with suppress(OSError):  # a full pipe says it all already; a daemon that is gone needs no sign
+        return None
+    try:
         found = os.fstat(int(number))
-        # The number alone could be any file of a process that got the variable in another way.
-        if stat.S_ISFIFO(found.st_mode) and str(found.st_ino) == inode:
-            os.write(int(number), b".")
+    except (OSError, OverflowError):
+        return None
+    # The number alone could be any file of a process that got the variable in another way.
+    return int(number) if stat.S_ISFIFO(found.st_mode) and str(found.st_ino) == inode else None

@@ -8,10 +8,12 @@ import re
 import signal
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from openaq_pipeline.simulator.app import Options
+from openaq_pipeline.simulator.faults import Kind
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds import named
 from tests.conftest import Program
@@ -112,6 +114,25 @@ def test_a_run_that_outlives_a_killed_daemon_keeps_the_folder(
     until(lambda: has_ended(run), "the run has ended")
     assert_whole(program.data)
     heir = schedule("--mode", "once")
+    assert heir.process.wait(15) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "most_seconds"), [("status", {"status": 429, "reset": 3000}, 3), ("hang", {}, 12)]
+)
+def test_a_run_whose_daemon_was_killed_ends_too_whatever_it_waits_for(
+    place: Running, schedule: Schedule, tmp_path: Path, kind: Kind, fields: dict[str, int], most_seconds: int
+) -> None:
+    place.faults.inject(kind, "/measurements", **fields)
+    daemon = schedule("--interval", "5")
+    wait_for_pages(place, 1)
+    (run,) = daemon.runs()
+    daemon.send(signal.SIGKILL)
+    daemon.process.wait()
+    until(lambda: has_ended(run), "the run has ended", most_seconds)
+    assert "The scheduler is gone" in daemon.log
+    place.faults.clear()
+    heir = schedule("--mode", "once", XDG_STATE_HOME=str(tmp_path / "another ledger"))
     assert heir.process.wait(15) == 0
 
 

@@ -23,14 +23,21 @@ class Cage:
         self._killed = killed
 
     def confine(self, memory: int) -> None:
-        """Let the processes in it have so many bytes together, the pages of files they read included."""
+        """Let the processes in it have so many bytes together, the pages of files they read included.
+
+        Raises `OSError` if they have more already.
+        """
         (self.path / self._limit).write_text(str(memory))
         with suppress(OSError):  # without swap there is no such file
             (self.path / "memory.swap.max").write_text("0")
 
     def join(self) -> None:
         """Put the calling process into it."""
-        (self.path / "cgroup.procs").write_text(str(os.getpid()))
+        self.take(os.getpid())
+
+    def take(self, pid: int) -> None:
+        """Put a process into it."""
+        (self.path / "cgroup.procs").write_text(str(pid))
 
     @property
     def kills(self) -> int:

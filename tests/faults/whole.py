@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,14 @@ class Whole:
     def hours_pass(self, hours: float = 1) -> None:
         """Let new rows be there to be fetched."""
         self.simulator.clock.advance(hours * 3600)
+
+    def started_with(self, prepare: Callable[[], object]) -> int:
+        """Run once in a process that calls `prepare` first, and return its exit code."""
+        script = str(ROOT / "dataset" / "incremental_loader.py")
+        command = [sys.executable, script, "--config", str(self.program.config)]
+        return subprocess.run(
+            command, env=self.program.env, cwd=self.program.folder, capture_output=True, preexec_fn=prepare, check=False
+        ).returncode
 
     def content(self) -> oracle.Content:
         """Return what is stored, but for the way by which a row came: a list of latest rows, or its series."""

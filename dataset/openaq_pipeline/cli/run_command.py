@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +15,7 @@ from types import FrameType
 
 import msgspec
 
+from openaq_pipeline import pulse
 from openaq_pipeline.backfill import Provenance, backfill
 from openaq_pipeline.backfill import dry_run as dry_run_backfill
 from openaq_pipeline.cli import EXIT_BUG, EXIT_FELL_SHORT, EXIT_FINE, show
@@ -34,6 +36,9 @@ from openaq_pipeline.watch import after_no_poll, after_poll
 from openaq_pipeline.wiring import Stop, utc_now
 
 log = logging.getLogger(__name__)
+
+ORPHAN_SECONDS = 8.0
+"""So long a run may take to end in order when its daemon was killed, as when that is stopped."""
 
 
 def main(namespace: argparse.Namespace) -> int:
@@ -153,6 +158,7 @@ def exit_code(report: RunReport) -> int:
 def stopping() -> Iterator[Stop]:
     """Give a stop that SIGINT and SIGTERM set; a second signal ends the process at once."""
     stop = Stop()
+    pulse.when_orphaned(lambda: _follow(stop))
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -164,6 +170,14 @@ def stopping() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _follow(stop: Stop) -> None:
+    """End a run whose daemon is gone as that would have ended it: nobody watches it, and it holds the folder's lock."""
+    log.warning("The scheduler is gone, so this run ends too")
+    stop.set()
+    time.sleep(ORPHAN_SECONDS)
+    os._exit(EXIT_FELL_SHORT)  # where it hangs only this ends it; what is stored is whole whenever it ends
 
 
 def print_json(value: object) -> None:

@@ -9,12 +9,16 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from openaq_pipeline import pulse
 from openaq_pipeline.config import MAX_CONFIG_BYTES
 from openaq_pipeline.files import LOCK_VARIABLE, storage_error
 from openaq_pipeline.pulse import Pulse
+
+SCORE = 500
+"""Of 1,000: more than the daemon can come to, however large it is."""
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,6 +78,7 @@ class Child:
             pass_fds=[config, *([] if lock is None else [lock]), *([] if life is None else [life.descriptor])],
             process_group=0,  # Ctrl-C reaches the daemon alone, which then stops the run in order
         )
+        _give_way(self._process.pid)
         self._waiter = threading.Thread(target=lambda: ended(self._process.wait()), name=command[0], daemon=True)
         self._waiter.start()
 
@@ -89,6 +94,13 @@ class Child:
         """Wait for the end, so long at most; return whether it came."""
         self._waiter.join(seconds)
         return not self._waiter.is_alive()
+
+
+def _give_way(pid: int) -> None:
+    """Let a kernel that is short of memory end this child and not the daemon, which outlives it and starts the next."""
+    path = Path(f"/proc/{pid}/oom_score_adj")
+    with suppress(OSError):  # not Linux, or it has ended already
+        path.write_text(str(max(SCORE, int(path.read_text()))))
 
 
 def _environment(lock: int | None, life: Pulse | None) -> dict[str, str]:
