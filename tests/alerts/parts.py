@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
     receiver: Receiver
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         received = Received(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         self.receiver.received.append(received)
         self.receiver.arrived.set()

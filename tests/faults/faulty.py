@@ -91,8 +91,7 @@ class Faulty:
         self._guard = threading.Lock()
         self._armed: list[_Armed] = []
         self._open: set[socket.socket] = set()
-        self._accepts = threading.Thread(target=self._accept, name="faulty", daemon=True)
-        self._accepts.start()
+        self._accepts = self._accepting()
 
     def arm(self, manner: Manner, match: str = "", *, count: int = 1_000_000) -> None:
         """Let a manner answer the next `count` requests whose `path?query` matches; who is armed first goes first."""
@@ -104,14 +103,25 @@ class Faulty:
         with self._guard:
             self._armed.clear()
 
-    def close(self) -> None:
-        """End everything."""
+    def go_away(self) -> None:
+        """End all connections, and let nobody connect until `come_back`."""
         self.stopping.set()
         for busy in (self._listening, *tuple(self._open)):
             with suppress(OSError):
                 busy.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self._accepts.join(10)
+
+    def come_back(self) -> None:
+        """Listen again, at the same address."""
+        self.stopping.clear()
+        self._listening = socket.create_server(("127.0.0.1", self.port))
+        self._accepts = self._accepting()
+
+    def _accepting(self) -> threading.Thread:
+        thread = threading.Thread(target=self._accept, name="faulty", daemon=True)
+        thread.start()
+        return thread
 
     def relay(self, asked: Asked) -> tuple[int, bytes]:
         """Return what the simulator answers."""
@@ -178,4 +188,4 @@ def faulty(
     try:
         yield server
     finally:
-        server.close()
+        server.go_away()

@@ -14,7 +14,7 @@ import trustme
 
 from openaq_pipeline.openaq import session
 from openaq_pipeline.openaq.budget import MAX_RESET_SECONDS
-from openaq_pipeline.openaq.session import ATTEMPTS, OUTAGE_AFTER
+from openaq_pipeline.openaq.session import ATTEMPTS, FALTERING_AFTER, OUTAGE_AFTER
 from openaq_pipeline.reports import RunReport
 from tests.faults import manners, oracle
 from tests.faults.conftest import Tally, Times
@@ -179,7 +179,7 @@ def test_a_storm_of_refusals_costs_no_more_than_the_budget_and_a_few_tries_each(
     assert report.failed
     made.kept_the_budget()
     questions = {asked.target for asked in made.server.asked}
-    assert len(made.server.asked) <= ATTEMPTS * len(questions)
+    assert len(made.server.asked) <= ATTEMPTS * FALTERING_AFTER + len(questions)
     assert made.watermarks() == made.watermarks_before
     made.heals()
     tally(15 if number == 429 else 16, "faulty server, every answer", 1)

@@ -30,6 +30,7 @@ from openaq_pipeline.errors import (
 from openaq_pipeline.openaq.budget import Budget
 from openaq_pipeline.openaq.session import (
     ATTEMPTS,
+    FALTERING_AFTER,
     MAX_BACKOFF_SECONDS,
     MAX_BODY_BYTES,
     OUTAGE_AFTER,
@@ -300,6 +301,35 @@ def test_an_answer_that_says_nothing_remains_holds_back_the_next_question(
 
 
 # An outage -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_while_every_answer_is_bad_each_question_is_tried_once_until_one_is_answered(
+    serve: Serve, client_for: Ask, answering: Answering, status: int
+) -> None:
+    bad = answering(status)
+    first = FALTERING_AFTER * ATTEMPTS
+    server = serve(*[bad] * (first + 5), answering(200, GOOD), bad)
+    client = client_for(server.base_url)
+    for asked in [*range(ATTEMPTS, first + 1, ATTEMPTS), *range(first + 1, first + 6)]:
+        with pytest.raises(RetriableError):
+            client.get("/x")
+        assert len(server.requests) == asked
+    assert client.get("/x") == GOOD
+    with pytest.raises(RetriableError):
+        client.get("/x")
+    assert len(server.requests) == first + 6 + ATTEMPTS, "patient again"
+
+
+def test_a_series_that_ends_in_500_makes_nobody_impatient(serve: Serve, client_for: Ask, answering: Answering) -> None:
+    server = serve(*[answering(500)] * 10, answering(503))
+    client = client_for(server.base_url)
+    for _ in range(10):
+        with pytest.raises(ServerFault):
+            client.get("/x", attempts=1)
+    with pytest.raises(RetriableError):
+        client.get("/x")
+    assert len(server.requests) == 10 + ATTEMPTS
 
 
 def test_after_three_questions_without_any_answer_the_rest_is_refused_at_once(client_for: Ask) -> None:

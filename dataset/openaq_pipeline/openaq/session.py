@@ -13,7 +13,7 @@ import requests
 import urllib3
 from urllib3.util import Timeout
 
-from openaq_pipeline.errors import FatalError, RetriableError, ServerFault, Unreachable
+from openaq_pipeline.errors import FatalError, ItemMissing, RetriableError, ServerFault, Unreachable
 from openaq_pipeline.openaq import deadline
 from openaq_pipeline.openaq.answers import Answer, error_of
 from openaq_pipeline.openaq.budget import Budget
@@ -35,6 +35,10 @@ NO_CONNECTION = (
 
 OUTAGE_AFTER = 3
 """So many questions in a row without any answer, each tried `ATTEMPTS` times: the rest of the run would fare alike."""
+
+FALTERING_AFTER = 6
+"""So many questions in a row without a good answer, whatever came in its place: each further one is tried once, until
+one is answered. A 500 does not count: it is about its question."""
 
 ATTEMPTS = 4
 BACKOFF_SECONDS = 1.0
@@ -72,6 +76,7 @@ class Client:
         self.requests_sent = 0
         self.slowest_seconds: float | None = None
         self._unreachable_in_a_row = 0
+        self._bad_in_a_row = 0
         self._trust: ssl.SSLContext | None = None
 
     def get(
@@ -86,17 +91,24 @@ class Client:
 
         Raises `FatalError`, `ItemMissing` or `WindowTooLarge` at once, `ServerFault` after `attempts` tries, and
         `Unreachable` or another `RetriableError`, which say nothing of the question, after `ATTEMPTS`; between them is
-        an exponential back-off with jitter. More than `most` tries are made in no case. Whatever `checkpoint` raises (a
-        stop) comes before a request leaves.
+        an exponential back-off with jitter. More than `most` tries are made in no case, and only one while OpenAQ
+        falters. Whatever `checkpoint` raises (a stop) comes before a request leaves.
         """
         if self._unreachable_in_a_row >= OUTAGE_AFTER:
             raise Unreachable(f"No connection to {self._host}; given up for this run", hint=NETWORK_HINT)
+        most = 1 if self._bad_in_a_row >= FALTERING_AFTER else most
         try:
-            return self._get_patiently(path, params, attempts=attempts, most=most)
-        except Unreachable:
+            body = self._get_patiently(path, params, attempts=attempts, most=most)
+        except RetriableError as error:
             with self._guard:
-                self._unreachable_in_a_row += 1
+                self._unreachable_in_a_row += isinstance(error, Unreachable)
+                self._bad_in_a_row += not isinstance(error, ServerFault)
             raise
+        except ItemMissing:
+            self._bad_in_a_row = 0
+            raise
+        self._bad_in_a_row = 0
+        return body
 
     def _get_patiently(self, path: str, params: Mapping[str, str | int] | None, *, attempts: int, most: int) -> bytes:
         attempt = 1
