@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PEERS  := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check format security lock bench bench-peers faults faults-long install clean
+.PHONY: help run test lint check format security lock bench bench-peers faults faults-long mutants install clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ faults: $(VENV)/.dev  ## Produce faults on purpose, a few of each, and count wha
 
 faults-long: $(VENV)/.dev  ## The same thousands of times: prints the table of docs/RELIABILITY.md
 	$(BIN)/python -m pytest -n 4 --dist worksteal --long tests/faults
+
+mutants: $(VENV)/.dev  ## Break the program by hand, a mistake at a time, and see each found by its test
+	$(BIN)/python -m tests.faults.mutants
 
 lint: $(VENV)/.dev  ## Format, lint, types and import contract
 	$(BIN)/ruff format --check .

@@ -236,7 +236,6 @@ def probing(folder: Path) -> Iterator[Path]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _wait_for(descriptor, time.monotonic() + LOCATION_LOCK_SECONDS)  # of the folder itself: that leaves no file
-        remove_temporary(probe)
         try:
             yield probe
         finally:

@@ -45,10 +45,10 @@ def expected(sound: Path) -> oracle.Content:
     return oracle.content(sound.with_name("next"))
 
 
-def poll(folder: Path) -> light.MadeUp:
-    """Do the next round, and return the source that was asked."""
+def poll(folder: Path, number: int = LAST + 1) -> light.MadeUp:
+    """Do a round, the next one or a later one, and return the source that was asked."""
     files.make_folder(folder)
-    return light.Light(folder).round(LAST + 1, lambda _line: None)
+    return light.Light(folder).round(number, lambda _line: None)
 
 
 def aside(folder: Path, name: str) -> list[bytes]:
@@ -105,10 +105,13 @@ def assert_goes_on(asked: list[tuple[int, Window]], location_ids: Sequence[int] 
         assert light.BEGINNING < window.start < last, "neither from now nor from the beginning"
 
 
-def test_a_deleted_state_is_rebuilt_from_the_data(folder: Path, expected: oracle.Content, tally: Tally) -> None:
+def test_a_deleted_state_is_rebuilt_from_the_data(folder: Path, tmp_path: Path, tally: Tally) -> None:
+    later = LAST + 12  # six days on, which is more than any look-back
+    undisturbed = shutil.copytree(folder, tmp_path / "undisturbed")
+    poll(undisturbed, later)
     (folder / ".state.json").unlink()
-    asked = poll(folder).asked
-    oracle.check(folder, expected=expected, restarted=True)
+    asked = poll(folder, later).asked
+    oracle.check(folder, expected=oracle.content(undisturbed), restarted=True)
     assert_goes_on(asked)
     tally(9, "a deleted state file", 1)
 

@@ -41,11 +41,15 @@ PR_SET_PTRACER, ANY = 0x59616D61, ctypes.c_ulong(-1)
 
 
 class Call(NamedTuple):
-    """The `number`-th call of a name, from 1; `changes` says whether it may have changed anything on disk."""
+    """The `number`-th call of a name, from 1; `changes` says whether it may have changed anything on disk.
+
+    `lets_go`: it closes a lock. strace refuses a call by leaving it out, so the lock would be held on, as on no Linux.
+    """
 
     name: str
     number: int
     changes: bool = False
+    lets_go: bool = False
 
 
 class Ended(NamedTuple):
@@ -125,7 +129,7 @@ def _be_child(act: Callable[[], object], said: Path) -> None:
 
 def calls_of(act: Callable[[], object], scratch: Path) -> list[Call]:
     """Return the calls that something undisturbed makes, in their order."""
-    ended = traced(act, scratch, "-e", f"trace={WATCHED}")
+    ended = traced(act, scratch, "-y", "-e", f"trace={WATCHED}")
     assert ended.code == DONE, ended.said
     return list(_calls(ended.trace))
 
@@ -137,7 +141,8 @@ def _calls(trace: str) -> Iterator[Call]:
             counts[match[1]] += 1
             looked = match[1] == "openat" and "O_CREAT" not in line
             nothing = looked or " = -1 " in line
-            yield Call(match[1], counts[match[1]], match[1] in CHANGING and not nothing)
+            lets_go = match[1] == "close" and ".lock>" in line
+            yield Call(match[1], counts[match[1]], match[1] in CHANGING and not nothing, lets_go)
 
 
 def slowed(act: Callable[[], object], scratch: Path, microseconds: int, meanwhile: Callable[[], object]) -> Ended:

@@ -164,7 +164,8 @@ class LocationFiles:
             return
         with self.lock(location_id):
             if mark is not None and self.mark(location_id) == mark:
-                note.unlink(missing_ok=True)
+                with suppress(OSError):  # the next look takes it away
+                    note.unlink(missing_ok=True)
 
     def tail(self, location_id: int, since: datetime, until: datetime | None = None) -> list[Measurement]:
         """Return the rows that count here with since <= stamp < until, in file order; None: up to the end.

@@ -15,7 +15,7 @@ import msgspec
 
 from openaq_pipeline.bounded import LINE_BYTES as LONGEST_LINE_BYTES
 from openaq_pipeline.bounded import check_is_file
-from openaq_pipeline.files import storage_error
+from openaq_pipeline.files import let_go, storage_error
 
 AT_ONCE_BYTES = 1 << 17
 LINE_BYTES = 512
@@ -46,7 +46,7 @@ class View:
 
     def __exit__(self, *_: object) -> None:
         if self.exists:
-            os.close(self._descriptor)
+            let_go(self._descriptor)
 
     @property
     def exists(self) -> bool:

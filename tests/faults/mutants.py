@@ -1,0 +1,305 @@
+"""Breakages made by hand: the program is broken in a copy of the tree, and a named test must notice.
+
+    python -m tests.faults.mutants [NAME ...]        (make mutants)
+
+A suite of faults that never fails proves nothing. Each of these is a mistake that somebody could make, and many were
+made elsewhere; the table says which test finds it, and how long that takes. Exit code 1: one was not found, or a test
+fails without any.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "dataset/openaq_pipeline"
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "demo-data", "build", "dist", "*.egg-info")
+FOUND, SOUND = 1, 0
+WORKERS = 2
+
+CUTS = "tests/faults/test_write_orders.py::test_every_order_of_writes_that_a_disk_may_choose_is_recovered_from"
+CALLS = "tests/faults/test_syscalls.py::test_no_fault_at_any_call_loses_or_doubles_anything"
+ORACLE = "tests/faults/test_oracle.py::test_rounds_hold_what_the_source_shows_on_both_sides_of_the_move"
+DAMAGE = "tests/faults/test_damage.py"
+
+
+class Mutant(NamedTuple):
+    """A mistake: in `file` the text `old`, which stands there once, becomes `new`; `test` must fail of it.
+
+    `long`: the test only looks at a random part of its cases unless it is told to look at all.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+    long: bool = False
+
+
+MUTANTS = (
+    Mutant(
+        "the folder is not synced after a rename",
+        "files.py",
+        "        temporary.replace(target)\n        sync_folder(target.parent)\n",
+        "        temporary.replace(target)\n",
+        f"{CUTS}[selections]",
+        long=True,
+    ),
+    Mutant(
+        "a file is not synced before its rename",
+        "files.py",
+        "            file.flush()\n            os.fsync(file.fileno())\n        temporary.replace(target)\n",
+        "            file.flush()\n        temporary.replace(target)\n",
+        f"{CUTS}[metrics]",
+        long=True,
+    ),
+    Mutant(
+        "files are written in place",
+        "files.py",
+        "    temporary = temporary_of(target)\n    try:\n",
+        "    temporary = target\n    try:\n",
+        f"{CALLS}[progress of a backfill]",
+        long=True,
+    ),
+    Mutant(
+        "a disk that refuses is taken for done",
+        "files.py",
+        "            temporary.unlink(missing_ok=True)\n        raise storage_error(error, target) from error\n",
+        "            temporary.unlink(missing_ok=True)\n",
+        f"{CALLS}[selections]",
+        long=True,
+    ),
+    Mutant(
+        "a failed write leaves its temporary file",
+        "files.py",
+        "    except OSError as error:\n        with suppress(OSError):\n            temporary.unlink(missing_ok=True)\n"
+        "        raise storage_error(error, target) from error\n",
+        "    except OSError as error:\n        raise storage_error(error, target) from error\n",
+        "tests/test_files.py::test_a_disk_that_refuses_any_step_is_told_and_leaves_no_temporary",
+    ),
+    Mutant(
+        "a new folder is not made durable",
+        "files.py",
+        "    try:\n        sync_folder(folder.parent)\n    except OSError as error:\n        if made",
+        "    try:\n        pass\n    except OSError as error:\n        if made",
+        f"{CUTS}[mending history and rejects]",
+        long=True,
+    ),
+    Mutant(
+        "what a killed start left stays",
+        "files.py",
+        '    probe = folder / ".probe"\n',
+        '    probe = folder / f".probe-{os.getpid()}"\n',
+        "tests/test_files.py::test_what_a_start_left_that_was_killed_goes_with_the_next",
+    ),
+    Mutant(
+        "the state is written before the data",
+        "ingest.py",
+        ' let the watermarks stand on it."""\n        parts = self._parts\n',
+        ' let the watermarks stand on it."""\n        parts = self._parts\n'
+        "        for sensors_id, reached in self._reached.items():\n"
+        "            self._sensors[sensors_id] = watermark.advance(self._known(sensors_id), reached, self._order.now)\n"
+        "        self._remember()\n",
+        f"{CUTS}[poll]",
+        long=True,
+    ),
+    Mutant(
+        "rows are not sorted",
+        "incremental/merge.py",
+        "Merged(sorted(rows.values(), key=file_order), ",
+        "Merged(list(rows.values()), ",
+        ORACLE,
+    ),
+    Mutant(
+        "what is stored is not looked at: rows come twice",
+        "commit/recent.py",
+        "    merged = merge(stored[cut:], rows)\n",
+        "    merged = merge([], rows)\n    cut = len(stored)\n",
+        ORACLE,
+    ),
+    Mutant(
+        "a watermark passes a page that failed",
+        "openaq/series.py",
+        "yield step if first_hole is None else Step(step.page, first_hole[0].start)",
+        "yield step",
+        "tests/openaq/test_series.py::test_around_poison_rows_everything_else_is_read_and_nothing_claimed",
+    ),
+    Mutant(
+        "a move to the history is sealed before it is written",
+        "commit/seal.py",
+        "    end = to if sealed_to is None else max(to, sealed_to)\n    for rows in _months(\n"
+        "        location_id, oldest if sealed_to is None or oldest is None else max(oldest, sealed_to), end, files\n"
+        "    ):\n"
+        "        _archive(location_id, rows, files, licenses)\n"
+        "    return Change(before, files.seal(location_id, end), NEVER)\n",
+        "    end = to if sealed_to is None else max(to, sealed_to)\n    months = list(_months(\n"
+        "        location_id, oldest if sealed_to is None or oldest is None else max(oldest, sealed_to), end, files\n"
+        "    ))\n"
+        "    mark = files.seal(location_id, end)\n"
+        "    for rows in months:\n"
+        "        _archive(location_id, rows, files, licenses)\n"
+        "    return Change(before, mark, NEVER)\n",
+        f"{CUTS}[move to the history]",
+        long=True,
+    ),
+    Mutant(
+        "watermarks stay on a file that has lost rows",
+        "storage/locations.py",
+        "        latest = {} if lost else {row.sensors_id: row.datetime for row in rows}\n",
+        "        latest = {row.sensors_id: row.datetime for row in rows}\n",
+        f"{DAMAGE}::test_a_damaged_location_file_is_named_set_aside_and_whole_again_after_one_poll",
+    ),
+    Mutant(
+        "after a loss only the last days are read again",
+        "ingest.py",
+        "            if stored.lost:\n",
+        "            if False:\n",
+        f"{DAMAGE}::test_a_damaged_location_file_is_named_set_aside_and_whole_again_after_one_poll",
+    ),
+    Mutant(
+        "a damaged state is overwritten and not set aside",
+        "storage/state.py",
+        "        place = set_aside(self._path, now)\n",
+        "        place = self._path\n",
+        f"{DAMAGE}::test_a_damaged_state_is_set_aside_and_rebuilt_from_the_data",
+    ),
+    Mutant(
+        "a lost state begins from now",
+        "incremental/watermark.py",
+        "        known = {key: rebuilt(stamp, now) for key, stamp in latest.items()}\n",
+        "        known = {key: rebuilt(now, now) for key in latest}\n",
+        f"{DAMAGE}::test_a_deleted_state_is_rebuilt_from_the_data",
+    ),
+    Mutant(
+        "a book of alerts that can't be read is overwritten",
+        "monitoring/alert_file.py",
+        "error.advice)\n            return None\n",
+        "error.advice)\n            return Book(uuid4())\n",
+        f"{CALLS}[alerts]",
+        long=True,
+    ),
+    Mutant(
+        "a request ledger that can't be read for a moment is taken for damaged",
+        "openaq/budget.py",
+        '        raise sqlite3.OperationalError("disk I/O error")\n',
+        "        raise sqlite3.DatabaseError(verdict)\n",
+        f"{CALLS}[budget]",
+        long=True,
+    ),
+    Mutant(
+        "a repair notes what is to be fetched only after it has replaced the file",
+        "repair/local.py",
+        "        if lost:\n            self._owe(location_id, self._year_span(location_id, year))\n"
+        "        if found.told is not None",
+        "        if found.told is not None",
+        f"{CALLS}[mending history and rejects]",
+    ),
+    Mutant(
+        "two processes may work on one folder",
+        "files.py",
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # once more changes nothing for an heir\n",
+        "            pass\n",
+        "tests/test_files.py::test_a_second_process_is_told_at_once_and_a_killed_holder_leaves_no_lock",
+    ),
+    Mutant(
+        "a redirect is followed, and the key with it",
+        "openaq/session.py",
+        "allow_redirects=False",
+        "allow_redirects=True",
+        "tests/faults/test_answers.py::test_a_redirect_is_not_followed_and_the_key_stays_here",
+    ),
+)
+
+
+class Verdict(NamedTuple):
+    """What a test said of a mutant: its exit code, how long it took, and the end of what it printed."""
+
+    mutant: Mutant
+    code: int
+    seconds: float
+    said: str
+
+
+def copied(place: Path) -> Path:
+    """Return a copy of the tree in an empty place."""
+    return Path(shutil.copytree(ROOT, place / "tree", ignore=LEFT_OUT))
+
+
+def broken(tree: Path, mutant: Mutant) -> None:
+    """Make the mistake in a tree."""
+    path = tree / PACKAGE / mutant.file
+    text = path.read_text()
+    assert text.count(mutant.old) == 1, f"{mutant.name}: its text does not stand once in {mutant.file}"
+    path.write_text(text.replace(mutant.old, mutant.new))
+
+
+def tested(tree: Path, tests: Iterable[str], *, long: bool) -> tuple[int, str]:
+    """Return pytest's exit code and what it printed: 0 all passed, 1 something failed, others: it could not be run."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *["--long"] * long, *tests]
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def judged(mutant: Mutant) -> Verdict:
+    """Return what its test says of a mutant."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as place:
+        tree = copied(Path(place))
+        broken(tree, mutant)
+        began = time.monotonic()
+        code, said = tested(tree, [mutant.test], long=mutant.long)
+        return Verdict(mutant, code, time.monotonic() - began, said)
+
+
+def sound() -> Verdict:
+    """Return what all the tests say of the program as it is."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as place:
+        began = time.monotonic()
+        code, said = tested(copied(Path(place)), sorted({mutant.test for mutant in MUTANTS}), long=False)
+        return Verdict(
+            Mutant("none: the program as it is", "", "", "", "all of them"), code, time.monotonic() - began, said
+        )
+
+
+def told(verdict: Verdict, *, wanted: int) -> str:
+    """Return a line of the table."""
+    found = {FOUND: "fails", SOUND: "passes"}.get(verdict.code, f"could not be run ({verdict.code})")
+    right = "" if verdict.code == wanted else " **which is wrong**"
+    test = verdict.mutant.test.removeprefix("tests/")
+    return f"| {verdict.mutant.name} | `{test}` | {found}{right} | {verdict.seconds:.0f} s |"
+
+
+def main(names: list[str]) -> int:
+    """Print the table; return 1 if it is not as it should be."""
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    wrong = 0
+    for line, bad, said in _lines(chosen, control=not names):
+        wrong += bad
+        sys.stdout.write(f"{line}\n{said if bad else ''}")
+        sys.stdout.flush()
+    return 1 if wrong else 0
+
+
+def _lines(chosen: list[Mutant], *, control: bool) -> Iterator[tuple[str, bool, str]]:
+    yield "| mistake | test | it | in |", False, ""
+    yield "| --- | --- | --- | --- |", False, ""
+    if control:
+        verdict = sound()
+        yield told(verdict, wanted=SOUND), verdict.code != SOUND, verdict.said
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for verdict in pool.map(judged, chosen):
+            yield told(verdict, wanted=FOUND), verdict.code != FOUND, verdict.said
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
