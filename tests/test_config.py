@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 from openaq_pipeline import config
 from openaq_pipeline.errors import ConfigError
+from openaq_pipeline.monitoring.redact import secrets_of
 from openaq_pipeline.section import Section
 from openaq_pipeline.settings import FileSettings, Settings
 
@@ -426,6 +428,54 @@ def test_a_secret_in_the_file_is_used_with_a_warning(project: Project) -> None:
 
 def test_a_secret_of_the_environment_needs_no_warning(project: Project) -> None:
     assert project.load("locations: [1]", {"OPENAQ_API_KEY": SECRET}).warnings == ()
+
+
+def test_a_secret_may_stand_in_a_file_of_its_own(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("from-a-file\n")
+    settings = project.load(env={"OPENAQ_API_KEY_FILE": str(file)})
+    assert settings.api.api_key is not None
+    assert settings.api.api_key.get_secret_value() == "from-a-file"
+    project.write("url", "secrets/url")
+    project.write("WEBHOOK_URL_FILE=secrets/url", ".env")
+    webhook = project.load().notifications.webhook
+    assert webhook.url is not None
+    assert webhook.url.get_secret_value() == "url", "a path in .env is seen from there"
+
+
+def test_every_secret_may_stand_in_a_file(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("canary")
+    settings = project.load(env={f"{name}_FILE": str(tmp_path / "secret") for name in config.SECRET_VARIABLES})
+    assert list(secrets_of(settings)) == ["canary"] * len(config.SECRETS)
+
+
+def test_a_secret_given_twice_is_a_mistake(project: Project, tmp_path: Path) -> None:
+    error = project.refused(env={"OPENAQ_API_KEY": "canary", "OPENAQ_API_KEY_FILE": str(tmp_path / "key")})
+    assert str(error) == "OPENAQ_API_KEY and OPENAQ_API_KEY_FILE are both set"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: None, "can't be read: No such file or directory"),
+        (lambda path: path.mkdir(), "can't be read: Is a directory"),
+        (os.mkfifo, "can't be read: it is a pipe or a device, and no file"),
+        (lambda path: path.write_bytes(b"canary \xff"), "holds no secret"),
+        (lambda path: path.write_bytes(b"canary" * 10_000), "holds no secret"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_told_and_not_shown(
+    project: Project, tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
+    make(tmp_path / "key")
+    error = project.refused(env={"OPENAQ_API_KEY_FILE": str(tmp_path / "key")})
+    assert said in str(error)
+    assert "canary" not in str(error)
+
+
+def test_a_dotenv_without_end_is_refused(project: Project) -> None:
+    project.write("A=" + "x" * config.MAX_CONFIG_BYTES, ".env")
+    assert "is larger than" in str(project.refused())
 
 
 def test_a_secret_is_never_shown_by_the_settings(project: Project) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import yaml
 from pydantic import ValidationError
 
+from openaq_pipeline.bounded import whole
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.places import KINDS, Selection
 from openaq_pipeline.section import Section
@@ -20,6 +22,7 @@ from openaq_pipeline.settings import ANY_UNIT, FileSettings, Sections, Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MAX_CONFIG_BYTES = 1_000_000
+MAX_SECRET_BYTES = 16_000
 SHOWN_CHARACTERS = 60
 
 ENVIRONMENT_KEYS: dict[str, tuple[str, ...]] = {
@@ -47,6 +50,10 @@ SECRETS = (
     ("storage", "postgres", "dsn"),
 )
 
+SECRET_VARIABLES = tuple(name for name, key in ENVIRONMENT_KEYS.items() if key in SECRETS)
+FROM_FILE = "_FILE"
+"""Behind the name of a secret's variable: its value is a file that holds the secret, as Docker and systemd have it."""
+
 Path_ = tuple[str | int, ...]
 
 
@@ -65,7 +72,7 @@ def load(
     """
     given = os.environ if environ is None else environ
     root = home()
-    env = {**_dotenv(root), **_given(given)}
+    env = _with_files({**_dotenv(root), **_given(given)})
     path = find_config(config, env, root)
     tree, lines = read_yaml(path) if path else ({}, {})
     warnings = tuple(_secrets_in_file(tree))
@@ -222,9 +229,32 @@ def _dotenv_of(folder: Path) -> dict[str, str]:
     from dotenv import dotenv_values  # noqa: PLC0415 - where there is no such file there is no need of it
 
     values = _given(dotenv_values(stream=io.StringIO(text)))
-    for name in {"DATA_DIR", "PIPELINE_CONFIG"} & values.keys():
+    paths = {"DATA_DIR", "PIPELINE_CONFIG", *(name + FROM_FILE for name in SECRET_VARIABLES)}
+    for name in paths & values.keys():
         values[name] = str(folder / _path(values[name]))
     return values
+
+
+def _with_files(env: dict[str, str]) -> dict[str, str]:
+    """Return the variables and, under the names without `_FILE`, the secrets that stand in files."""
+    for name in SECRET_VARIABLES:
+        if name + FROM_FILE not in env:
+            continue
+        if name in env:
+            raise ConfigError(f"{name} and {name}{FROM_FILE} are both set", hint="Take one of them away.")
+        env |= _given({name: _secret_in(_path(env[name + FROM_FILE]), name + FROM_FILE)})
+    return env
+
+
+def _secret_in(path: Path, variable: str) -> str:
+    """Return what a file holds; raises `ConfigError`, which shows nothing of it."""
+    hint = f"Check {variable} and the file's permissions."
+    try:
+        return whole(path, MAX_SECRET_BYTES).decode()
+    except OSError as error:
+        raise ConfigError(f"{path} ({variable}) can't be read: {error.strerror}", hint=hint) from error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ConfigError(f"{path} ({variable}) holds no secret: it is too large, or no text", hint=hint) from None
 
 
 def _given(values: Mapping[str, str | None]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import gc
 import io
 import logging
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "openaq-pipeline") ->
 
 
 def _spare() -> None:
-    """Set what Python and the libraries take from the environment so that a start costs little."""
+    """Set what Python and the libraries take from the environment so that a start costs little, and leaves no core."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash would write the memory to disk, with all secrets in it
     gc.set_threshold(GARBAGE_AFTER)
     # Looking for pydantic's plugins reads the metadata of every package that is installed; this program has none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")

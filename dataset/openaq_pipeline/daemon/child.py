@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from openaq_pipeline import pulse
-from openaq_pipeline.config import MAX_CONFIG_BYTES
+from openaq_pipeline.config import FROM_FILE, MAX_CONFIG_BYTES
 from openaq_pipeline.files import LOCK_VARIABLE, storage_error
 from openaq_pipeline.pulse import Pulse
 
@@ -21,6 +21,12 @@ SCORE = 500
 """Of 1,000: more than the daemon can come to, however large it is."""
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
+
+NO_USE_FOR = {
+    "run": {"HEARTBEAT_URL"},
+    "deliver": {"HEARTBEAT_URL", "OPENAQ_API_KEY", "DATABASE_URL"},
+}
+"""Secrets by the command that does not need them; what it never had it can't give away."""
 
 
 class Snapshot:
@@ -72,7 +78,7 @@ class Child:
         program = [sys.executable, "-P", "-m", "openaq_pipeline"]
         self._process = subprocess.Popen(  # noqa: S603 - our own program, with flags that were checked
             [*program, *command, "--config", f"/dev/fd/{config}", "--data-dir", str(folder)],
-            env=_environment(lock, life),
+            env=_environment(command[0], lock, life),
             stdin=subprocess.DEVNULL,
             stdout=2,  # a daemon has no use for stdout; the report belongs to its log
             pass_fds=[config, *([] if lock is None else [lock]), *([] if life is None else [life.descriptor])],
@@ -103,9 +109,14 @@ def _give_way(pid: int) -> None:
         path.write_text(str(max(SCORE, int(path.read_text()))))
 
 
-def _environment(lock: int | None, life: Pulse | None) -> dict[str, str]:
-    """Return the daemon's environment, with what is handed on, and the package where this one was found."""
+def _environment(command: str, lock: int | None, life: Pulse | None) -> dict[str, str]:
+    """Return the daemon's environment, with what is handed on, and the package where this one was found.
+
+    Secrets that the command has no use for are left out.
+    """
     paths = [str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     held = {} if lock is None else {LOCK_VARIABLE: str(lock)}
     heard = {} if life is None else {pulse.VARIABLE: life.name}
-    return {**os.environ, **held, **heard, "PYTHONPATH": os.pathsep.join(paths)}
+    withheld = NO_USE_FOR.get(command, set())
+    ours = {name: value for name, value in os.environ.items() if name.removesuffix(FROM_FILE) not in withheld}
+    return {**ours, **held, **heard, "PYTHONPATH": os.pathsep.join(paths)}
