@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -37,8 +37,8 @@ from openaq_pipeline.wiring import Stop, utc_now
 
 log = logging.getLogger(__name__)
 
-ORPHAN_SECONDS = 8.0
-"""So long a run may take to end in order when its daemon was killed, as when that is stopped."""
+GRACE_SECONDS = 8.0
+"""So long a run may take to end in order; Docker kills after ten seconds."""
 
 
 def main(namespace: argparse.Namespace) -> int:
@@ -156,28 +156,39 @@ def exit_code(report: RunReport) -> int:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Give a stop that SIGINT and SIGTERM set; a second signal ends the process at once."""
-    stop = Stop()
-    pulse.when_orphaned(lambda: _follow(stop))
+    """Give a stop that SIGINT and SIGTERM set, and the end of the daemon that started this run.
+
+    A second signal ends the process at once, and so does a run that does not end in order.
+    """
+    stop, over = Stop(), threading.Event()
+
+    def end(why: str) -> None:
+        log.warning("%s, so this run ends too", why)
+        stop.set()
+        _limit(over)
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
+        threading.Thread(target=_limit, args=(over,), name="limit", daemon=True).start()
+
+    # Nobody watches a run without a daemon, and it holds the folder's lock.
+    pulse.when_orphaned(lambda: end("The scheduler is gone"))
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
+        over.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _follow(stop: Stop) -> None:
-    """End a run whose daemon is gone as that would have ended it: nobody watches it, and it holds the folder's lock."""
-    log.warning("The scheduler is gone, so this run ends too")
-    stop.set()
-    time.sleep(ORPHAN_SECONDS)
-    os._exit(EXIT_FELL_SHORT)  # where it hangs only this ends it; what is stored is whole whenever it ends
+def _limit(over: threading.Event) -> None:
+    """End the process if the run is not over in time: an answer that does not come can't be told to stop."""
+    if not over.wait(GRACE_SECONDS):
+        log.warning("The run did not end in order in %.0f s and is ended; what it stored is whole", GRACE_SECONDS)
+        os._exit(EXIT_FELL_SHORT)
 
 
 def print_json(value: object) -> None:
