@@ -134,6 +134,22 @@ def test_a_signal_ends_a_run_in_order_with_what_it_has_read(program: Program, be
     assert report["total_records_fetched"] == len(program.rows(ids(bench)[0])) >= 48
 
 
+def test_a_signal_ends_a_run_within_ten_seconds_though_an_answer_does_not_come(
+    program: Program, bench: Running
+) -> None:
+    bench.faults.inject("delay", "/measurements", seconds=50)
+    program.configure(bench.base_url, ids(bench)[:1], initial_days=2)
+    with program.start("incremental_loader.py") as process:
+        while bench.requests.total < 2:
+            time.sleep(0.01)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 1
+    assert "did not end in order" in said
+
+
 def test_a_dry_run_shows_the_cost_and_writes_nothing(program: Program, bench: Running) -> None:
     program.configure(bench.base_url, ids(bench), initial_days=30)
     done = program.load("--dry-run")

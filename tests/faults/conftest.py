@@ -40,6 +40,13 @@ def times(request: pytest.FixtureRequest) -> Times:
 
 
 @pytest.fixture
+def only_long(request: pytest.FixtureRequest) -> None:
+    """Leave a test to `make faults-long`: it starts the whole program many times, and other tests have its like."""
+    if not request.config.option.long:
+        pytest.skip("only with --long (make faults-long)")
+
+
+@pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """Return the seed of this session; it is printed where a test that asks for it fails."""
     found: int = request.config.option.faults_seed

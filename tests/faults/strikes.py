@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import select
 import shutil
 import signal
 import sys
@@ -30,8 +31,13 @@ STRIKES_PER_CHAIN = 10
 ROUNDS_AHEAD = 4
 """So many rounds a start has before it, more than it comes to do."""
 
-LONGEST_SECONDS = 0.03
-"""The latest moment of a strike: by then a start has done some rounds."""
+MOST_LINES = 5
+"""A strike waits for up to so many lines of a start, which are almost two rounds."""
+
+START_SECONDS, STEP_SECONDS = 0.02, 0.006
+"""And so long after that at the most: about what it takes to the first line, and from one line to the next."""
+
+PATIENCE_SECONDS = 10.0
 
 MOVING = 5
 """Every fifth chain begins just before rows move to the history: a move is slow, and has more steps to be struck at."""
@@ -123,12 +129,24 @@ class Campaign:
         """Start, strike, and look at what lies there."""
         with _pipe() as (reader, writer):
             child = light.forked(self._folder, acked.round, acked.round + ROUNDS_AHEAD, writer, _prepare)
-            time.sleep(self._chance.uniform(0, LONGEST_SECONDS))
+            heard = self._wait(reader)
             self._strike(child)
-            os.set_blocking(reader, False)
-            acked.take(_all_of(reader))
+            acked.take(heard + _all_of(reader))
         self._amid += bool(oracle.temporaries(self._folder))
         glance(self._folder, acked.held())
+
+    def _wait(self, reader: int) -> bytes:
+        """Wait until a start has told some things, and a random moment more; return what it told.
+
+        By what it tells and not by the clock alone: on a busy machine all strikes would come before the first write.
+        """
+        wanted, heard = self._chance.randint(0, MOST_LINES), b""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while heard.count(b"\n") < wanted and time.monotonic() < until:
+            if select.select([reader], [], [], PATIENCE_SECONDS)[0]:
+                heard += os.read(reader, 65536)
+        time.sleep(self._chance.uniform(0, START_SECONDS if not wanted else STEP_SECONDS))
+        return heard
 
     def _expected(self, last: int) -> oracle.Content:
         """Return what a folder holds that was never struck, after its round `last`."""
@@ -199,6 +217,7 @@ def glance(folder: Path, held: set[oracle.Place]) -> None:
 
 def _all_of(reader: int) -> bytes:
     """Return what is in a pipe whose writer is gone or silent."""
+    os.set_blocking(reader, False)
     try:
         return os.read(reader, 65536)
     except BlockingIOError:

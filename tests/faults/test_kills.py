@@ -17,28 +17,30 @@ from tests.faults import disks, oracle, strikes
 from tests.faults.conftest import Tally, Times
 from tests.faults.whole import started, whole
 
-WHILE_A_RUN_WORKS = (0.2, 0.7)
-"""Seconds after its start within which a run asks and stores; before that it loads what it needs."""
+REQUESTS_OF_A_RUN = 12
+STEP_SECONDS = 0.05
+"""After its last request a run stores what it has got, and what it has learnt, in about so long."""
 
 
 def test_killed_at_any_moment_of_its_way_to_disk_nothing_acknowledged_is_lost_and_the_next_start_goes_on(
     tmp_path: Path, chance: random.Random, times: Times, tally: Tally
 ) -> None:
     with disks.room(tmp_path) as room:
-        done = strikes.Campaign(room / "data", tmp_path / "whole", chance, strikes.kill).run(times(60, 5_000))
+        done = strikes.Campaign(room / "data", tmp_path / "whole", chance, strikes.kill).run(times(40, 5_000))
     tally(1, "kill -9 of the light program", done.strikes, note=done.told)
 
 
 def test_whole_runs_killed_at_any_moment_lose_nothing_and_the_next_start_works_at_once(
     tmp_path: Path, chance: random.Random, times: Times, tally: Tally
 ) -> None:
-    rounds, written = times(6, 200), 0
+    rounds, written = times(2, 200), 0
     with whole(tmp_path, locations=3, sensors=3, days=20) as program:
         for _ in range(rounds):
             held = oracle.content(program.data)
             program.hours_pass(chance.choice([0, 1, 5]))
             with program.program.start("incremental_loader.py") as run:
-                time.sleep(chance.uniform(*WHILE_A_RUN_WORKS))
+                program.wait_for_requests(run, chance.randint(1, REQUESTS_OF_A_RUN))
+                time.sleep(chance.uniform(0, STEP_SECONDS))
                 run.kill()
             assert run.returncode in {-9, 0}, "I7: the start that came after a kill was refused"
             if program.data.exists():
@@ -48,10 +50,11 @@ def test_whole_runs_killed_at_any_moment_lose_nothing_and_the_next_start_works_a
     tally(1, "kill -9 of whole runs", rounds, note=f"{written} of them had stored something")
 
 
+@pytest.mark.usefixtures("only_long")
 def test_daemons_and_their_runs_killed_at_any_moment_lose_nothing_and_the_next_start_goes_on(
-    tmp_path: Path, chance: random.Random, times: Times, tally: Tally
+    tmp_path: Path, chance: random.Random, tally: Tally
 ) -> None:
-    rounds = times(2, 60)
+    rounds = 60
     with whole(tmp_path, locations=3, sensors=3, days=20) as program:
         for _ in range(rounds):
             held = oracle.content(program.data)

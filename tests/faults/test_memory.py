@@ -23,7 +23,7 @@ ROOM_FOR_HALF_A_RUN = 16
 def test_killed_by_the_kernel_for_want_of_memory_a_run_loses_nothing_and_with_more_it_comes_through(
     tmp_path: Path, times: Times, tally: Tally
 ) -> None:
-    limits = range(TOO_LITTLE, ENOUGH, times(6, 1))
+    limits = range(TOO_LITTLE, ENOUGH, times(20, 1))
     with cgroup.cage("faults-run") as cage, whole(tmp_path, locations=3, sensors=3, days=20) as program:
         for megabytes in limits:
             held = oracle.content(program.data)
@@ -39,6 +39,7 @@ def test_killed_by_the_kernel_for_want_of_memory_a_run_loses_nothing_and_with_mo
     tally(24, f"memory cgroup of {TOO_LITTLE} to {ENOUGH} MB around a run", len(limits), note=f"{killed} killed")
 
 
+@pytest.mark.usefixtures("only_long")
 def test_a_daemon_whose_runs_are_killed_for_want_of_memory_goes_on_by_itself_when_there_is_more(
     tmp_path: Path, tally: Tally
 ) -> None:
@@ -78,11 +79,12 @@ def own_bytes(pid: int) -> int:
     return int(found[1]) * 1024
 
 
+@pytest.mark.usefixtures("only_long")
 @pytest.mark.parametrize("limit", [resource.RLIMIT_AS, resource.RLIMIT_FSIZE], ids=["addresses", "file size"])
-def test_what_ulimit_refuses_costs_a_run_and_no_row(tmp_path: Path, limit: int, times: Times, tally: Tally) -> None:
+def test_what_ulimit_refuses_costs_a_run_and_no_row(tmp_path: Path, limit: int, tally: Tally) -> None:
     sizes = {
-        resource.RLIMIT_AS: [megabytes * MEGABYTE for megabytes in range(40, 120, times(30, 4))],
-        resource.RLIMIT_FSIZE: [kilobytes * 1024 for kilobytes in range(0, 160, times(60, 8))],
+        resource.RLIMIT_AS: [megabytes * MEGABYTE for megabytes in range(40, 120, 4)],
+        resource.RLIMIT_FSIZE: [kilobytes * 1024 for kilobytes in range(0, 160, 8)],
     }[limit]
     with whole(tmp_path) as program:
         for size in sizes:
