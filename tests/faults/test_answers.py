@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,9 @@ from openaq_pipeline.reports import RunReport
 from tests.faults import manners, oracle
 from tests.faults.conftest import Tally, Times
 from tests.faults.faulty import Exchange, Manner, faulty
-from tests.faults.net import KEY, LAST, LATER, START, Bench, bench, copied, name_of
+from tests.faults.net import KEY, LAST, LATER, SILENCE_SECONDS, START, Bench, bench, copied, name_of
+
+SLACK_SECONDS = 8.0
 
 EVERYTHING = (*manners.CUT, *manners.SWAPPED, *manners.SLOW, *manners.LARGE)
 
@@ -73,7 +76,11 @@ def test_a_page_that_does_not_end_or_is_far_too_large_is_rejected_as_well(
         for manner in chance.sample(group, times(2, len(group))):
             with copied(old, tmp_path / name_of(manner)) as made:
                 made.server.arm(manner, made.page)
+                began = time.monotonic()
                 rejected_whole(made, made.poll(LATER))
+                assert time.monotonic() - began < ATTEMPTS * 2 * SILENCE_SECONDS + SLACK_SECONDS, (
+                    "each has its deadline"
+                )
                 made.heals()
             tally(_number(manner), "faulty server, the pages of one sensor", 1)
 
