@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from tests.faults import manners, oracle
 from tests.faults.conftest import Tally, Times
 from tests.faults.net import LATER, START, Bench, bench, copied
 
-CHANNEL_SECONDS, WHOLE_SECONDS = 0.4, 1.5
+CHANNEL_SECONDS, WHOLE_SECONDS = 3.0, 8.0
 
 
 def hang_up(handler: Handler, _receiver: Receiver) -> None:
@@ -60,13 +61,15 @@ PERMANENT = {"redirect"}
 
 
 class Mails:
-    """What a mail server keeps; `busy`: it wants every mail later."""
+    """What a mail server keeps; `busy`: it wants every mail later, `hangs`: it never says whether it has taken one."""
 
     def __init__(self) -> None:
         self.subjects: list[str] = []
-        self.busy = False
+        self.busy = self.hangs = False
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
+        if self.hangs:
+            await asyncio.sleep(30)
         if self.busy:
             return "451 come back later"
         assert isinstance(envelope.content, bytes)
@@ -112,7 +115,7 @@ def all_is_told_once(case: str, old: Bench, folder: Path, monkeypatch: pytest.Mo
         after = partial(
             seconds_after, made.settings(made.folder).model_copy(update={"notifications": told}), monkeypatch
         )
-        mails.busy = True
+        mails.busy, mails.hangs = case != "hangs", case == "hangs"
         made.server.arm(manners.status(401))
         report = made.poll(LATER)
         assert report.needs_a_person
@@ -120,7 +123,7 @@ def all_is_told_once(case: str, old: Bench, folder: Path, monkeypatch: pytest.Mo
         assert made.watermarks() == made.watermarks_before
         sick = len(slack.received), len(webhook.received)
         slack.answer = webhook.answer = status(200)
-        mails.busy = False
+        mails.busy = mails.hangs = False
         for hours in (2, 3):  # as if it had gone on: told late, and once
             after(report, LATER + hours)
         made.server.clear()
