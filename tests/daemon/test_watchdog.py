@@ -48,7 +48,7 @@ def test_who_was_stopped_himself_calls_nobody_hung_for_that() -> None:
 @given(st.floats(240, 1e8), st.floats(0.1, 60))
 def test_a_run_that_hangs_is_noticed_within_one_interval(gap_seconds: float, answer_seconds: float) -> None:
     usual = usual_limits(timedelta(seconds=gap_seconds), answer_seconds)
-    assert usual.hung + usual.tick <= gap_seconds + 1e-3
+    assert usual.hung + usual.tick <= 0.875 * gap_seconds + 1e-3, "with some time to spare for a slow machine"
     assert usual.hung >= 120 + answer_seconds
 
 

@@ -33,7 +33,7 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_comes_late_or_changes_is_stored_as_it_is_shown_in_the_end(
     tmp_path: Path, times: Times, chance: random.Random, tally: Tally
 ) -> None:
-    rounds = times(3, 100)
+    rounds = times(1, 40)
     for number in range(rounds):
         world = named.bench(locations=2, sensors=2, days=60, now=START, late_share=0.2)
         with bench(tmp_path / str(number), world) as old, copied(old, tmp_path / f"{number}-copy") as made:

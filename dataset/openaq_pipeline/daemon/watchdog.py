@@ -40,7 +40,7 @@ def usual_limits(gap: timedelta, answer_seconds: float) -> Limits:
     seconds = gap.total_seconds()
     patience = min(0.75 * seconds, LONGEST_SILENCE_SECONDS) if seconds else LONGEST_SILENCE_SECONDS
     return Limits(
-        tick=min(60.0, max(0.25, seconds / 4)),
+        tick=min(60.0, max(0.25, seconds / 8)),
         margin=min(60.0, max(1.0, seconds / 10)),
         hung=max(patience, STEP_SECONDS + answer_seconds),
     )
