@@ -32,12 +32,12 @@ def test_no_fault_at_any_call_loses_or_doubles_anything(
 ) -> None:
     calls = stage.calls()
     changes = [call for call in calls if call.changes]
-    killed = some(changes, times(5, ALL), chance)
+    killed = some(changes, times(4, ALL), chance)
     for call in killed:
         assert stage.disturb(call, "signal=KILL").code == -signal.SIGKILL
     tally(2, "strace: KILL at each call that changes a file", len(killed))
     refusals = [(call, error) for error in REFUSALS for call in calls if call.name in REFUSABLE and not call.lets_go]
-    refused = some(refusals, times(5, ALL), chance)
+    refused = some(refusals, times(4, ALL), chance)
     for call, error in refused:
         stage.disturb(call, f"error={error}")
     tally(3, "strace: EIO, ENOSPC, EINTR at each call", len(refused))
