@@ -191,8 +191,8 @@ MUTANTS = (
     Mutant(
         "a request ledger that can't be read for a moment is taken for damaged",
         "openaq/budget.py",
-        '        raise sqlite3.OperationalError("disk I/O error")\n',
-        "        raise sqlite3.DatabaseError(verdict)\n",
+        "            _read_through(part)\n    try:\n        return _connect(path)\n",
+        "            pass\n    try:\n        raise sqlite3.DatabaseError\n",
         f"{CALLS}[budget]",
         long=True,
     ),

@@ -171,5 +171,7 @@ def slowed(act: Callable[[], object], scratch: Path, microseconds: int, meanwhil
 
 
 def injected(act: Callable[[], object], scratch: Path, call: Call, what: str) -> Ended:
-    """Do something whose call is disturbed: `signal=KILL`, `error=EIO`, `delay_enter=20000`."""
-    return traced(act, scratch, "-e", f"trace={call.name}", "-e", f"inject={call.name}:{what}:when={call.number}")
+    """Do something whose call is disturbed: `signal=KILL`, `error=EIO`; `error=EIO+`: all of its name from there."""
+    when = f"{call.number}+" if what.endswith("+") else f"{call.number}"
+    inject = f"inject={call.name}:{what.removesuffix('+')}:when={when}"
+    return traced(act, scratch, "-e", f"trace={call.name}", "-e", inject)
