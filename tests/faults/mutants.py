@@ -191,8 +191,8 @@ MUTANTS = (
     Mutant(
         "a request ledger that can't be read for a moment is taken for damaged",
         "openaq/budget.py",
-        '        raise sqlite3.OperationalError("disk I/O error")\n',
-        "        raise sqlite3.DatabaseError(verdict)\n",
+        "            _read_through(part)\n    try:\n        return _connect(path)\n",
+        "            pass\n    try:\n        raise sqlite3.DatabaseError\n",
         f"{CALLS}[budget]",
         long=True,
     ),
@@ -200,9 +200,19 @@ MUTANTS = (
         "a repair notes what is to be fetched only after it has replaced the file",
         "repair/local.py",
         "        if lost:\n            self._owe(location_id, self._year_span(location_id, year))\n"
-        "        if found.told is not None",
-        "        if found.told is not None",
+        "        if found.told is not None and not found.whole:\n"
+        "            self.told[location_id, year] = found.told\n"
+        "        place = files.keep_elsewhere(path, self._aside(location_id, year), self._clock())\n"
+        "        licenses = self._licenses(location_id, found)\n"
+        "        moved = self._put(location_id, year, rows, licenses, path)\n",
+        "        if found.told is not None and not found.whole:\n"
+        "            self.told[location_id, year] = found.told\n"
+        "        place = files.keep_elsewhere(path, self._aside(location_id, year), self._clock())\n"
+        "        licenses = self._licenses(location_id, found)\n"
+        "        moved = self._put(location_id, year, rows, licenses, path)\n"
+        "        if lost:\n            self._owe(location_id, self._year_span(location_id, year))\n",
         f"{CALLS}[mending history and rejects]",
+        long=True,
     ),
     Mutant(
         "two processes may work on one folder",
@@ -212,11 +222,19 @@ MUTANTS = (
         "tests/test_files.py::test_a_second_process_is_told_at_once_and_a_killed_holder_leaves_no_lock",
     ),
     Mutant(
-        "a redirect is followed, and the key with it",
-        "openaq/session.py",
-        "allow_redirects=False",
-        "allow_redirects=True",
-        "tests/faults/test_answers.py::test_a_redirect_is_not_followed_and_the_key_stays_here",
+        "a refusal holds back nobody else",
+        "openaq/budget.py",
+        "            if exhausted:\n                database.execute(",
+        "            if False:\n                database.execute(",
+        "tests/openaq/test_budget.py::test_a_429_to_one_process_holds_back_the_others",
+    ),
+    Mutant(
+        "a row stamped in the future moves the watermark there",
+        "incremental/watermark.py",
+        "watermark=min(max(known), now) if known else None)",
+        "watermark=max(known) if known else None)",
+        "tests/incremental/test_watermark.py::"
+        "test_it_is_never_past_now_never_past_what_was_reached_and_never_moves_back",
     ),
 )
 

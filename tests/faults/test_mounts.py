@@ -82,7 +82,7 @@ def test_a_read_only_folder_is_refused_at_the_start(
     with mounted(folder, "--bind", str(folder)):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
         code, said = said_by(folder, capfd)
-    assert (code, "can't be used: Read-only file system" in said) == (light.FAILED, True), said
+    assert (code, f"{folder} can't be read or written: Read-only file system" in said) == (light.FAILED, True), said
     assert oracle.content(folder) == before
     tally(27, "bind mount: the folder is read-only", 1)
 

@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +39,7 @@ CHANGING = {
 """Calls in front of which, or behind which, a kill can leave another state on disk."""
 
 DONE, TOLD, BUG = 0, 9, 70
+HANGS_AFTER_SECONDS = 90
 PR_SET_PTRACER, ANY = 0x59616D61, ctypes.c_ulong(-1)
 
 
@@ -80,22 +83,31 @@ def traced(
         _be_child(act, said)
     try:
         os.waitpid(child, os.WUNTRACED)
-        command = ["strace", "-f", "-o", str(log), "-p", str(child), *options]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
-            assert tracer.stderr is not None
-            line = tracer.stderr.readline()
-            if "attached" not in line:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                pytest.skip(
-                    f"NOT tested: faults at each system call, because strace may not trace here ({line.strip()})"
-                )
-            os.kill(child, signal.SIGCONT)
-            code = _wait(child, meanwhile)
-    except BaseException:
-        os.kill(child, signal.SIGKILL)
-        raise
+        code = _traced(child, ["strace", "-f", "-o", str(log), "-p", str(child), *options], meanwhile)
+    finally:
+        _end(child)
     return Ended(code, log.read_text(errors="replace"), said.read_text() if said.exists() else "")
+
+
+def _traced(child: int, command: list[str], meanwhile: Callable[[], object] | None) -> int:
+    """Let a child that has stopped go on under strace, and return how it ended."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        try:
+            assert tracer.stderr is not None
+            line = tracer.stderr.readline().strip()
+            if "attached" not in line:
+                pytest.skip(f"NOT tested: faults at each system call, because strace may not trace here ({line})")
+            os.kill(child, signal.SIGCONT)
+            return _wait(child, meanwhile)
+        finally:
+            _end(child)  # or strace would wait for it
+
+
+def _end(child: int) -> None:
+    """See to it that a child is gone."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def _wait(child: int, meanwhile: Callable[[], object] | None) -> int:
@@ -105,6 +117,12 @@ def _wait(child: int, meanwhile: Callable[[], object] | None) -> int:
         if ended:
             return os.waitstatus_to_exitcode(status)
         meanwhile()
+    descriptor = os.pidfd_open(child)
+    try:
+        ready, _, _ = select.select([descriptor], [], [], HANGS_AFTER_SECONDS)
+    finally:
+        os.close(descriptor)
+    assert ready, f"it hangs, {HANGS_AFTER_SECONDS} seconds by now"
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -153,5 +171,7 @@ def slowed(act: Callable[[], object], scratch: Path, microseconds: int, meanwhil
 
 
 def injected(act: Callable[[], object], scratch: Path, call: Call, what: str) -> Ended:
-    """Do something whose call is disturbed: `signal=KILL`, `error=EIO`, `delay_enter=20000`."""
-    return traced(act, scratch, "-e", f"trace={call.name}", "-e", f"inject={call.name}:{what}:when={call.number}")
+    """Do something whose call is disturbed: `signal=KILL`, `error=EIO`; `error=EIO+`: all of its name from there."""
+    when = f"{call.number}+" if what.endswith("+") else f"{call.number}"
+    inject = f"inject={call.name}:{what.removesuffix('+')}:when={when}"
+    return traced(act, scratch, "-e", f"trace={call.name}", "-e", inject)

@@ -18,7 +18,7 @@ from openaq_pipeline import load
 from openaq_pipeline.columns import to_table
 from openaq_pipeline.commit.across import commit_across
 from openaq_pipeline.commit.seal import open_history
-from openaq_pipeline.errors import PipelineError
+from openaq_pipeline.errors import PipelineError, RetriableError
 from openaq_pipeline.model import ArchiveStamp, LicenseTerms, Window
 from openaq_pipeline.monitoring import history as runs
 from openaq_pipeline.monitoring.alert_file import AlertFile
@@ -144,8 +144,11 @@ class Poll(Rows):
 class Mending(Work):
     """Bringing damaged files into form. What is to be fetched again stays noted, however often it was interrupted."""
 
-    def __init__(self, name: str, prepare: Callable[[Path], object], act: Callable[[Path], object]) -> None:
+    def __init__(
+        self, name: str, prepare: Callable[[Path], object], act: Callable[[Path], object], *, owes: bool
+    ) -> None:
         super().__init__(name, prepare, act, _readable)
+        self._owes = owes
 
     def after_fault(self, folder: Path, old: object, new: object, *, done: bool, told: str = "") -> None:
         """A file may still be damaged, but none of what could be read is gone for good: see `after_restart`."""
@@ -158,6 +161,7 @@ class Mending(Work):
         assert isinstance(new, tuple)
         oracle.check(folder, expected=new[0], restarted=True, owed=True)
         assert Owed(folder).spans(HERE) == new[1]
+        assert bool(new[1]) == self._owes
 
 
 def _readable(folder: Path) -> tuple[oracle.Content, object]:
@@ -332,7 +336,11 @@ def asked(folder: Path) -> object:
 
 
 def _budget(folder: Path) -> Budget:
-    return Budget(folder / "budget.sqlite", per_minute=60, per_hour=2000, clock=lambda: 1000.0)
+    return Budget(folder / "budget.sqlite", per_minute=60, per_hour=2000, sleep=_refuse, clock=lambda: 1000.0)
+
+
+def _refuse(seconds: float) -> None:
+    raise RetriableError(f"it would wait {seconds} s")
 
 
 def exportable(folder: Path) -> None:
@@ -364,8 +372,8 @@ def works() -> Iterable[Work]:
     yield Poll("poll", 1)
     yield Poll("move to the history", light.FIRST_MOVE - 1)
     yield Rows("archive portion", old_rows, archive_portion)
-    yield Mending("mending a location file", cut_short, mend_live)
-    yield Mending("mending history and rejects", broken_year, mend_files)
+    yield Mending("mending a location file", cut_short, mend_live, owes=False)
+    yield Mending("mending history and rejects", broken_year, mend_files, owes=True)
     yield Work("progress of a backfill", progress, more_progress, lambda folder: Progress(folder).stored_files(HERE))
     yield Work("owed", lambda folder: owe(folder, 9), lambda folder: owe(folder, 9, 3), _owed)
     yield Work("owed no more", lambda folder: owe(folder, 9), settle, _owed)

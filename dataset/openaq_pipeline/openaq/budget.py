@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import re
 import sqlite3
 import threading
 import time
@@ -274,12 +273,36 @@ def _open(path: Path, now: float) -> sqlite3.Connection:
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:
-            set_aside(path, datetime.now(UTC))
-            database = _connect(path)
-            _wait_out(database, now)
-            return database
+            return _opened_again(path, now)
         finally:
             let_go(lock)
+
+
+def _opened_again(path: Path, now: float) -> sqlite3.Connection:
+    """Open a ledger that SQLite calls damaged, set aside if it does so once more.
+
+    It says the same where the disk refuses a page for a moment. Raises `OSError` where the disk still does.
+    """
+    for part in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):
+            _read_through(part)
+    try:
+        return _connect(path)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        set_aside(path, datetime.now(UTC))
+        database = _connect(path)
+        _wait_out(database, now)
+        return database
+
+
+def _read_through(path: Path) -> None:
+    """Read all of a file, as SQLite does; raises `OSError` where the disk can't."""
+    with path.open("rb", buffering=0) as file:
+        place = 0
+        while piece := os.pread(file.fileno(), 1 << 20, place):
+            place += len(piece)
 
 
 @contextmanager
@@ -315,13 +338,8 @@ def _wait_out(database: sqlite3.Connection, now: float) -> None:
 
 
 def _check(database: sqlite3.Connection) -> None:
-    """Raise `DatabaseError` if a page of the file is damaged: SQLite itself looks only at those it happens to read.
-
-    Raises `OperationalError` where the disk refused a page, which is no damage.
-    """
+    """Raise `DatabaseError` if a page of the file is damaged: SQLite itself looks only at those it happens to read."""
     (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    if any(int(code) & 0xFF == sqlite3.SQLITE_IOERR for code in re.findall(r"error code=([0-9]+)", verdict)):
-        raise sqlite3.OperationalError("disk I/O error")
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
 
