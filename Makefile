@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PEERS  := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check format security lock bench bench-peers faults faults-long mutants install clean
+.PHONY: help run test lint check format security fuzz lock bench bench-peers faults faults-long mutants install clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ format: $(VENV)/.dev  ## Format the code and mend what can be mended
 
 security: $(VENV)/.dev  ## What bandit has against the code, and pip-audit against the locked packages
 	$(BIN)/python .ci/security.py
+
+fuzz: $(VENV)/.dev  ## Feed nonsense to all that reads, 20 s each: SECONDS=600 make fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),20)
 
 lock: $(VENV)/.dev  ## Write requirements.lock: each package in the version tested here, by its hashes
 	@$(BIN)/python -m pip freeze --quiet --exclude-editable > $(VENV)/tested.txt

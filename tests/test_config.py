@@ -15,9 +15,8 @@ from pydantic import BaseModel
 
 from openaq_pipeline import config
 from openaq_pipeline.errors import ConfigError
-from openaq_pipeline.monitoring.redact import secrets_of
 from openaq_pipeline.section import Section
-from openaq_pipeline.settings import FileSettings, Settings
+from openaq_pipeline.settings import FileSettings, Settings, secrets_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FROM_THE_ENVIRONMENT = {".".join(key) for key in config.SECRETS} | {

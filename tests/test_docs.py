@@ -133,3 +133,11 @@ def test_the_ways_of_reading_the_files_work_as_shown(
 
 def test_the_changelog_names_the_version_of_the_project_or_what_is_unreleased() -> None:
     assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_what_security_md_is_shown_by_exists() -> None:
+    text = (ROOT / "SECURITY.md").read_text()
+    named = set(re.findall(r"`((?:tests|\.ci)/[\w./-]+)`", text))
+    assert len(named) > 15
+    for path in named:
+        assert (ROOT / path).exists(), path

@@ -6,13 +6,18 @@ into an exit code; everything that is not a `PipelineError` is a bug (exit code 
 
 from __future__ import annotations
 
+from openaq_pipeline.redact import clean
+
 
 class PipelineError(Exception):
-    """Anything this program can explain. `str(error)` is one sentence, `error.hint` what to do (may be empty)."""
+    """Anything this program can explain. `str(error)` is one sentence, `error.hint` what to do (may be empty).
+
+    Neither holds a secret, whatever they were made of: they are quoted in reports, in the state and in alerts.
+    """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(clean(message))
+        self.hint = clean(hint)
 
     @property
     def advice(self) -> str:

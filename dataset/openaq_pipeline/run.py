@@ -24,6 +24,7 @@ from openaq_pipeline.openaq.session import Client
 from openaq_pipeline.order import Ingested, Order, Parts
 from openaq_pipeline.poll import Poll
 from openaq_pipeline.ports import LatestSource
+from openaq_pipeline.redact import clean
 from openaq_pipeline.reports import Gauge, LocationReport, RunPlan, RunReport
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import licenses
@@ -320,5 +321,5 @@ def _result(future: Future[Ingested], location_id: int) -> Ingested:
         return future.result()
     except Exception as error:
         log.exception("Location %s failed by a bug", location_id)
-        said = f"this is a bug: {type(error).__name__}: {error}"
+        said = clean(f"this is a bug: {type(error).__name__}: {error}")
         return Ingested(LocationReport(location_id, None, "failed", Counts(), error=said, bug=True))

@@ -5,13 +5,13 @@ How they are found and read (files, environment, precedence, line numbers) is `c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, Strict
 
 from openaq_pipeline import thresholds
 from openaq_pipeline.places import Item, Selection, listed
@@ -257,6 +257,16 @@ class Sections(Section):
     web: WebSettings = Field(default_factory=WebSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
+
+
+def secrets_of(settings: BaseModel) -> Iterator[str]:
+    """Yield every secret value that is set, in whatever section; a new setting is found by its type."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            yield value.get_secret_value().strip()
+        elif isinstance(value, BaseModel):
+            yield from secrets_of(value)
 
 
 class FileSettings(Sections):

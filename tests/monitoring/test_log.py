@@ -45,6 +45,7 @@ def run(tmp_path: Path) -> Run:
 import logging, os, sys, threading
 from pathlib import Path
 from openaq_pipeline.config import load
+from openaq_pipeline import redact
 from openaq_pipeline.monitoring import log as pipeline_log
 settings = load()
 {prepare}
@@ -143,6 +144,11 @@ for name in ("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "HEARTBEAT_URL"):
 logging.getLogger("urllib3").debug("GET %s", secrets[0])
 thread = threading.Thread(target=lambda: 1 / len("") if not secrets else exec("raise OSError(secrets)"))
 thread.start(); thread.join()
+class Stubborn:
+    def __del__(self):
+        raise KeyError(secrets)
+del_me = Stubborn()
+del del_me
 raise SystemError(secrets)
 """
     done = run(body, LOG_LEVEL="DEBUG", **SECRETS)
@@ -150,6 +156,7 @@ raise SystemError(secrets)
     messages = [line["message"] for line in done.lines]
     assert any(said.startswith("Uncaught SystemError") for said in messages), messages[-3:]
     assert any(said.startswith("Uncaught OSError in Thread") for said in messages), messages[-3:]
+    assert any("KeyError" in line.get("exception", "") for line in done.lines), "what could be raised nowhere"
     assert sum("exception" in line for line in done.lines) >= len(SECRETS) + 5
     assert "Connection refused" in done.text
     everything = (done.err + done.text).lower()
@@ -160,7 +167,7 @@ raise SystemError(secrets)
 
 
 def test_what_is_printed_past_the_log_can_be_cleaned_too(run: Run) -> None:
-    done = run('sys.stderr.write(pipeline_log.clean("told canary-key-7f3a\\x1b[2J to all"))', **SECRETS)
+    done = run('sys.stderr.write(redact.clean("told canary-key-7f3a\\x1b[2J to all"))', **SECRETS)
     assert done.err.endswith("told (secret) [2J to all")
 
 

@@ -37,8 +37,14 @@ def test_a_value_becomes_a_number_or_a_text(values: list[Any], kind: pa.DataType
     assert flat(pa.table({"it": pa.array([], kind)})).schema == flat(pa.table({"it": pa.array(values, kind)})).schema
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20x"]
+)
 def test_a_text_that_a_spreadsheet_takes_for_a_formula_is_made_harmless(text: str) -> None:
     assert flat(pa.table({"it": [text, f" {text}"]})).column("it").to_pylist() == [f"'{text}", f" {text}"]
     assert harmless(text) == f"'{text}"
     assert harmless("µg/m³") == "µg/m³"
+
+
+def test_a_column_that_is_named_like_a_formula_is_made_harmless_too() -> None:
+    assert flat(pa.table({"=HYPERLINK(1)": [1], "pm25": [2]})).column_names == ["'=HYPERLINK(1)", "pm25"]

@@ -169,6 +169,8 @@ def test_files_that_only_look_like_a_locations_are_none(folder: Path, rows: list
         "location_7.json.damaged-20250101T000000Z",
         "location_07.json",
         "location_x.json",
+        "location_\uff17.json",
+        f"location_{9**40}.json",
     ):
         (folder / name).write_bytes((folder / "location_7.json").read_bytes())
     assert one(folder, "count(*)") == len(rows)

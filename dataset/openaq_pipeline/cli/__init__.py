@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from openaq_pipeline.cli.arguments import make_parser
 from openaq_pipeline.errors import ConfigError, LockHeld, PipelineError
+from openaq_pipeline.redact import clean
 
 GARBAGE_AFTER = 50_000
 """So many more objects than before make Python look for garbage in circles; Python's own 700 are a page of rows."""
@@ -90,9 +91,4 @@ def _confess(error: Exception, *, debug: bool) -> int:
 
 def _say(text: str) -> None:
     """Print to stderr without the secrets that are known by now."""
-    try:
-        from openaq_pipeline.monitoring.log import clean  # noqa: PLC0415 - preflight runs without pydantic too
-    except ModuleNotFoundError:
-        print(text, file=sys.stderr)
-    else:
-        print(clean(text), file=sys.stderr)
+    print(clean(text), file=sys.stderr)

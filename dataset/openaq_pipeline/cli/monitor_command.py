@@ -91,7 +91,7 @@ def test_alert(settings: Settings, only: str | None) -> int:
     """
     from openaq_pipeline.monitoring.channels import channels_of  # noqa: PLC0415
     from openaq_pipeline.monitoring.delivery import send_test  # noqa: PLC0415
-    from openaq_pipeline.monitoring.log import clean  # noqa: PLC0415
+    from openaq_pipeline.redact import clean  # noqa: PLC0415
 
     found = channels_of(settings.notifications, settings.environment)
     chosen = {channel: sender for channel, sender in found.items() if only in {None, channel}}

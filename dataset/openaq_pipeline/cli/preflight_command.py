@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from openaq_pipeline.preflight import checks
 from openaq_pipeline.preflight.checks import Check
+from openaq_pipeline.redact import clean
 
 if TYPE_CHECKING:
     from openaq_pipeline.settings import Settings
@@ -67,7 +68,7 @@ def _cleaner(settings: Settings | None) -> Callable[[str], str]:
     """Return what takes the secrets out of a text; without settings there is no secret to know of."""
     if settings is None:
         return str
-    from openaq_pipeline.monitoring.log import clean, set_up  # noqa: PLC0415 - needs what settings need
+    from openaq_pipeline.monitoring.log import set_up  # noqa: PLC0415 - needs what settings need
 
     set_up(settings, to_file=False)
     logging.getLogger().setLevel(logging.ERROR)  # what checks log, they also find

@@ -8,7 +8,8 @@ import sys
 from openaq_pipeline.cli import EXIT_FELL_SHORT, EXIT_FINE, show
 from openaq_pipeline.config import load
 from openaq_pipeline.mirror import Done, MirrorReport, MirrorWatcher, sync_all
-from openaq_pipeline.monitoring.log import clean, set_up
+from openaq_pipeline.monitoring.log import set_up
+from openaq_pipeline.redact import clean
 
 
 def main(namespace: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from openaq_pipeline.quality.report import FileReport, check
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import salvage
 
-LOCATION_FILE = re.compile(r"location_([1-9][0-9]*)\.json", re.ASCII)
+LOCATION_FILE = re.compile(r"location_([1-9][0-9]{0,9})\.json", re.ASCII)
 
 
 class Validated(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from openaq_pipeline.cli import EXIT_FELL_SHORT, EXIT_FINE
 from openaq_pipeline.cli.run_command import apply, print_json, stopping
 from openaq_pipeline.cli.show import count, printable
 from openaq_pipeline.config import load
-from openaq_pipeline.monitoring.log import clean
+from openaq_pipeline.redact import clean
 from openaq_pipeline.repair import Mended, repair
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage.checks.findings import MEND

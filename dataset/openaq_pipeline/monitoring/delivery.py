@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import msgspec
+from msgspec.structs import replace
 
 from openaq_pipeline.errors import DeliveryError, PipelineError
 from openaq_pipeline.monitoring.alert_file import AlertFile
@@ -18,6 +19,7 @@ from openaq_pipeline.monitoring.alerts import Book, Outgoing, due, is_hopeless, 
 from openaq_pipeline.monitoring.channels import Sender
 from openaq_pipeline.monitoring.channels.wording import trial_notice
 from openaq_pipeline.monitoring.conditions import Assessment
+from openaq_pipeline.redact import clean
 from openaq_pipeline.reports import Channel, Notice
 
 log = logging.getLogger(__name__)
@@ -149,7 +151,7 @@ class _Tries:
     def _send(self, channel: Channel, notice: Notice, seconds: float) -> None:
         error = None
         try:
-            self._channels[channel].send(notice, timeout_seconds=seconds)
+            self._channels[channel].send(cleaned(notice), timeout_seconds=seconds)
         except DeliveryError as problem:
             error = problem
         except Exception as problem:  # noqa: BLE001 - a bug in a channel must not end the run; its text may be secret
@@ -214,6 +216,13 @@ class _Pass:
         given_up = error is not None and is_hopeless(entry, now, error)
         self._done.append(_tried(channel, entry.notice, seconds, error, given_up=given_up))
         return self._file.change(now, lambda book: settle(book, entry, now, error))
+
+
+def cleaned(notice: Notice) -> Notice:
+    """Return a notice that holds no secret, whatever it was made of."""
+    told = notice.condition
+    condition = replace(told, title=clean(told.title), message=clean(told.message), hint=clean(told.hint))
+    return replace(notice, condition=condition)
 
 
 def _tried(channel: Channel, notice: Notice, seconds: float, error: DeliveryError | None, *, given_up: bool) -> Tried:

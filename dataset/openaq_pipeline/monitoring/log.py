@@ -22,25 +22,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from openaq_pipeline import redact
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.files import make_folder
 from openaq_pipeline.monitoring.log_file import SharedLogFile
-from openaq_pipeline.monitoring.redact import Redactor, many_lines, one_line, secrets_of
-from openaq_pipeline.settings import Settings
+from openaq_pipeline.redact import clean, one_line
+from openaq_pipeline.settings import Settings, secrets_of
 
 log = logging.getLogger(__name__)
 
 COLOURS = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "1;31"}
 TELLTALES = ("urllib3", "requests", "httpx", "slack_sdk", "asyncio")
 """Libraries whose debug lines hold whole addresses or headers, or nothing but chatter."""
-
-_secrets: set[str] = set()
-_redactor = Redactor()
-
-
-def clean(text: str) -> str:
-    """Return a text without any secret of the settings in force and without control characters but line ends."""
-    return many_lines(_redactor(text))
 
 
 def set_up_console(level: int | str = logging.INFO, *, stream: TextIO | None = None) -> None:
@@ -59,6 +52,7 @@ def set_up_console(level: int | str = logging.INFO, *, stream: TextIO | None = N
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
 
 
 def set_up(settings: Settings, *, to_file: bool, stream: TextIO | None = None) -> None:
@@ -81,14 +75,9 @@ def set_up(settings: Settings, *, to_file: bool, stream: TextIO | None = None) -
 
 
 def hide(settings: Settings) -> None:
-    """Let no secret of these settings appear in the log from now on, nor any in the address of a proxy.
-
-    Those of earlier settings stay hidden too: a run under way may still use them after a reload.
-    """
-    global _redactor  # noqa: PLW0603 - one process, one set of secrets, and exceptions have no other way to it
+    """Let no secret of these settings appear in anything that is told, nor any in the address of a proxy."""
     proxies = (value for name, value in os.environ.items() if name.lower().endswith("_proxy") and "@" in value)
-    _secrets.update(secrets_of(settings), proxies)
-    _redactor = Redactor(_secrets)
+    redact.hide([*secrets_of(settings), *proxies])
 
 
 def path_of(settings: Settings) -> Path:
@@ -108,7 +97,7 @@ class _Formatter(logging.Formatter):
         trace = [self.formatException(record.exc_info)] if record.exc_info else []
         trace += [self.formatStack(record.stack_info)] if record.stack_info else []
         # Not `record.exc_text`: another handler may have put an uncleaned traceback there.
-        return self.layout(record, one_line(_redactor(message)), clean("\n".join(trace)) or None)
+        return self.layout(record, one_line(clean(message)), clean("\n".join(trace)) or None)
 
     def layout(self, record: logging.LogRecord, message: str, exception: str | None) -> str:
         """Return the line or lines of a record whose texts are clean."""
@@ -164,6 +153,13 @@ def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
         name = args.thread.name if args.thread else "a thread"
         trace = (args.exc_type, args.exc_value, args.exc_traceback)
         log_of_bugs.critical("Uncaught %s in %s", args.exc_type.__name__, name, exc_info=trace)
+
+
+def _unraisable(args: sys.UnraisableHookArgs) -> None:
+    """Log what could be raised nowhere, such as an error while an object was taken apart."""
+    if args.exc_value is not None:
+        trace = (args.exc_type, args.exc_value, args.exc_traceback)
+        log_of_bugs.error("%s: %s", args.err_msg or "Exception ignored", args.exc_value, exc_info=trace)
 
 
 log_of_bugs = logging.getLogger("openaq_pipeline")

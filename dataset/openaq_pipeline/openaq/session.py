@@ -162,7 +162,7 @@ class Client:
                 stream=True,
             ) as response:
                 body = self._read(response.raw)
-                body = body.replace(self._api_key.encode(), b"(key)")  # it may be quoted in errors, logs and rejects
+                body = body.replace(self._api_key.encode(), b"(key)")  # it may be quoted in rows, names and rejects
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, headers, body, time.monotonic() - started)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

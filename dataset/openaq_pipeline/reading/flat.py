@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -9,8 +10,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-FORMULA = r"^[=+\-@\t\r]"
-"""How a cell begins that a spreadsheet may take for a formula."""
+BEGINNINGS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+"""How a cell begins that a spreadsheet may take for a formula; the last four are the first in full width (OWASP)."""
+
+FORMULA = f"^[{re.escape(BEGINNINGS)}]"
 
 to_json = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 """Return anything out of a table as JSON; a time in UTC ends in Z."""
@@ -23,12 +26,12 @@ def flat(table: pa.Table) -> pa.Table:
     spreadsheet would take for a formula gets an apostrophe in front, as spreadsheets themselves do it.
     """
     columns = [_column(column) for column in table.itercolumns()]
-    return pa.table(columns, names=table.column_names)
+    return pa.table(columns, names=[harmless(name) for name in table.column_names])  # PIVOT makes names of texts
 
 
 def harmless(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+    return f"'{text}" if text and text[0] in BEGINNINGS else text
 
 
 def _column(column: pa.ChunkedArray) -> pa.ChunkedArray:

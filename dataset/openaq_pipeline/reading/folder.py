@@ -13,8 +13,8 @@ from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.files import exists, storage_error
 from openaq_pipeline.storage.sealed import history_folder, seal_path
 
-LOCATION_FILE = re.compile(r"location_([1-9][0-9]*)\.json", re.ASCII)
-LOCATION_FOLDER = re.compile(r"location_id=([1-9][0-9]*)", re.ASCII)
+LOCATION_FILE = re.compile(r"location_([1-9][0-9]{0,9})\.json", re.ASCII)
+LOCATION_FOLDER = re.compile(r"location_id=([1-9][0-9]{0,9})", re.ASCII)
 YEAR_FOLDER = re.compile(r"year=([0-9]{1,4})", re.ASCII)
 PARQUET = "measurements.parquet"
 

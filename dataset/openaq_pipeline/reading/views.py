@@ -104,7 +104,7 @@ def _stamp(year: int) -> str:
 
 def _of_live_files(folder: Path, live_from: datetime | None) -> str:
     """Return the query of the location files: the location is the file's name, which is known without opening it."""
-    name = r"'/location_([1-9][0-9]*)[.]json$'"
+    name = r"'/location_([1-9][0-9]{0,9})[.]json$'"
     columns = ", ".join(f"l.{column}" for column in HISTORY.names)
     rows = _json_files(f"{escaped(folder)}/location_[1-9]*.json", _columns(Measurement), "array")
     rows += ", filename = true)"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import psycopg
@@ -44,3 +46,24 @@ def address_of(dsn: str) -> Address:
     if not (PLAIN_PORT.fullmatch(port) and PLAIN_HOST.fullmatch(host)) or re.search("[/@]", name):
         raise ConfigError("DATABASE_URL can't be taken apart into user, password, host and port", hint=ESCAPE_HINT)
     return Address(host or found.get("hostaddr", "") or "the local socket", port, name)
+
+
+def may_be_overheard(dsn: str, environ: Mapping[str, str]) -> bool:
+    """Say whether password and rows go over a network to a server whose certificate is not checked.
+
+    libpq's own default, `prefer`, takes whatever answers, encrypted or not. `dsn` is one that `address_of` takes.
+    """
+    found = {key: str(value) for key, value in conninfo_to_dict(dsn).items() if value}
+    mode = found.get("sslmode") or environ.get("PGSSLMODE") or "prefer"
+    hosts = (found.get("hostaddr") or found.get("host") or "").split(",")
+    return mode not in {"verify-ca", "verify-full"} and not all(map(_is_here, hosts))
+
+
+def _is_here(host: str) -> bool:
+    """Say whether a host is this machine: a socket in the file system, or itself by its very name."""
+    if not host or host.startswith(("/", "@")) or host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,4 +1,8 @@
-"""What must never be read in a log or on a screen: secrets, and characters that forge or hide lines. Pure."""
+"""What must never be read in what this program tells: secrets, and characters that forge or hide lines.
+
+All that is told passes through `clean`: each error when it is made (and so reports, the state, metrics and alerts that
+quote it), each log record when it is rendered, each text that is printed past the log, each notice before it is sent.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qs, quote, quote_plus, unquote, urlsplit
-
-from pydantic import BaseModel, SecretStr
 
 MASK = "(secret)"
 
@@ -40,6 +42,25 @@ class Redactor:
         return self._pattern.sub(MASK, text) if self._pattern else text
 
 
+_secrets: set[str] = set()
+_redactor = Redactor()
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Let none of these appear in anything that is told from now on.
+
+    Those of before stay hidden too: a run under way may still use them after a reload.
+    """
+    global _redactor  # noqa: PLW0603 - one process, one set of secrets, and exceptions have no other way to it
+    _secrets.update(secrets)
+    _redactor = Redactor(_secrets)
+
+
+def clean(text: str) -> str:
+    """Return a text without any secret that is hidden and without control characters but line ends."""
+    return many_lines(_redactor(text))
+
+
 def one_line(text: str) -> str:
     """Return a text as one line that moves no cursor: a line end in it would look like another record (CWE-117)."""
     return NOT_SHOWN.sub(" ", text)
@@ -48,16 +69,6 @@ def one_line(text: str) -> str:
 def many_lines(text: str) -> str:
     """Return a text whose lines stay apart, such as a traceback, without any other control character."""
     return NOT_SHOWN_BUT_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))
-
-
-def secrets_of(settings: BaseModel) -> Iterator[str]:
-    """Yield every secret value that is set, in whatever section; a new setting is found by its type."""
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            yield value.get_secret_value().strip()
-        elif isinstance(value, BaseModel):
-            yield from secrets_of(value)
 
 
 def forms_of(secret: str) -> Iterator[str]:

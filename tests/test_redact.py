@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -11,9 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from openaq_pipeline.monitoring.redact import MASK, Redactor, many_lines, one_line, secrets_of
+from openaq_pipeline import redact
+from openaq_pipeline.errors import PipelineError, RetriableError, StorageError
+from openaq_pipeline.monitoring.delivery import cleaned
+from openaq_pipeline.redact import MASK, Redactor, hide, many_lines, one_line
+from openaq_pipeline.reports import Condition, Notice
 from openaq_pipeline.section import Section
-from openaq_pipeline.settings import FileSettings
+from openaq_pipeline.settings import FileSettings, secrets_of
 
 SECRET = 'p@ss wörd/+"x\\7'  # noqa: S105
 HOOK = "https://joe:hunter22@hooks.example.com/services/T00000000/B00000000/abcDEFghiJKLmnoPQRstuvwx?token=12345#part"
@@ -134,3 +139,29 @@ def test_no_secret_of_some_length_survives(secret: str, before: str, behind: str
 def test_of_a_database_address_the_password_is_hidden_and_its_common_words_are_not(address: str) -> None:
     said = f"postgres at db.example.com, database openaq: hunt/er22 refused ({address})"
     assert Redactor([address])(said) == f"postgres at db.example.com, database openaq: {MASK} refused ({MASK})"
+
+
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(redact, "_secrets", set())
+    monkeypatch.setattr(redact, "_redactor", Redactor())
+    hide([SECRET])
+    return SECRET
+
+
+def test_no_error_holds_a_secret_whatever_it_is_made_of(hidden: str) -> None:
+    for kind in (PipelineError, RetriableError, StorageError):
+        error = kind(f"told {hidden}", hint=f"look at {quote(hidden)}")
+        assert (str(error), error.hint) == (f"told {MASK}", f"look at {MASK}")
+        assert error.advice == f"told {MASK}. look at {MASK}"
+
+
+def test_no_error_moves_the_cursor() -> None:
+    assert str(PipelineError("a name\x1b[2J")) == "a name [2J"
+
+
+def test_a_notice_is_cleaned_before_any_channel_sees_it(hidden: str) -> None:
+    condition = Condition("key", "warning", f"title {hidden}", f"said {hidden}", f"hint {hidden}")
+    notice = cleaned(Notice("id", "begun", condition, datetime(2026, 11, 23, tzinfo=UTC)))
+    assert hidden not in repr(notice)
+    assert notice.condition.title == f"title {MASK}"
