@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from openaq_pipeline.backfill import ARCHIVE_AFTER, UNTOLD, Provenance, backfill
+from openaq_pipeline.backfill import UNTOLD, Provenance, backfill
 from openaq_pipeline.errors import PipelineError, Stopped
+from openaq_pipeline.incremental.plan import ARCHIVE_AFTER
 from openaq_pipeline.model import Window
 from openaq_pipeline.repair.mended import Mended
 from openaq_pipeline.reports import RunReport
