@@ -12,6 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from openaq_pipeline.bounded import ROWS_BYTES, whole
+from openaq_pipeline.errors import StorageError
+from openaq_pipeline.files import storage_error
 from openaq_pipeline.incremental.ledger import Stamps, number_of
 from openaq_pipeline.model import UNREADABLE, Reject, Window
 from openaq_pipeline.reading.location import KEY, read_keys
@@ -95,12 +98,17 @@ _decode = msgspec.json.Decoder(_Stamped).decode
 
 
 def rejected(folder: Path, location_id: int) -> Rows:
-    """Return the keys of the rows that were rejected, of those that can be told; raises `OSError`."""
+    """Return the keys of the rows that were rejected, of those that can be told; raises `StorageError`."""
+    path = Rejects(folder).path(location_id)
     found: dict[int, list[int]] = {}
     try:
-        lines = Rejects(folder).path(location_id).read_bytes().splitlines()
+        lines = whole(path, ROWS_BYTES).splitlines()
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise storage_error(error, path) from error
+    except UNREADABLE as error:
+        raise StorageError(f"{path} can't be read: {error}", hint="Look at it, and move it away.") from error
     for line in lines:
         try:
             reject = msgspec.json.decode(line, type=Reject)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.files import make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, Aware
 
@@ -157,7 +158,7 @@ class Ledgers:
         """Return a location's ledger; None: there is none that can be read. Raises `StorageError`."""
         path = self.path(location_id)
         try:
-            found = decode(path.read_bytes())
+            found = decode(whole(path, NOTE_BYTES))
         except (FileNotFoundError, *UNREADABLE):
             return None
         except OSError as error:
