@@ -18,6 +18,7 @@ from pydantic import BaseModel, SecretStr
 
 from openaq_pipeline import cli, config
 from openaq_pipeline.cli.arguments import make_parser
+from openaq_pipeline.incremental.ledger import KINDS
 from openaq_pipeline.model import (
     FileMark,
     License,
@@ -43,6 +44,7 @@ from openaq_pipeline.reports import Condition, Health, LocationHealth, Notice, P
 from openaq_pipeline.section import Section
 from openaq_pipeline.settings import FileSettings
 from openaq_pipeline.simulator.worlds import named
+from openaq_pipeline.storage.ledgers import LETTERS, LocationLedger, SensorLedger
 from openaq_pipeline.storage.selections import Resolved
 from tests.conftest import ROOT, Program, Simulate
 from tests.test_docs import DOORS
@@ -117,6 +119,7 @@ def test_every_command_has_its_chapter_and_no_other_is_described() -> None:
         "export",
         "sync-postgres",
         "verify",
+        "audit",
         "deliver",
         "first-run",
         "simulator",
@@ -262,6 +265,7 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         ".sealed/location_{id}.json": '".sealed"',
         ".backfill/location_{id}.json": '".backfill"',
         ".repair/location_{id}.json": '".repair"',
+        ".audit/location_{id}.json": '".audit"',
         ".selections.json": 'NAME = ".selections.json"',
         ".location_{id}.loss": ".loss",
         "*.damaged-{time}": ".damaged-",
@@ -301,6 +305,7 @@ def test_the_fields_of_a_row_stand_in_their_order() -> None:
         ("`.selections.json`", (Resolved,), {"version", "selections"}),
         ("`rejects/`", (Reject,), set()),
         ("`.alerts.json`", (Book,), set()),
+        ("`.audit/`", (LocationLedger, SensorLedger), set()),
     ],
 )
 def test_every_field_of_the_other_files_stands_there(file: str, kinds: tuple[Any, ...], more: set[str]) -> None:
@@ -392,6 +397,12 @@ def test_the_verification_shown_believes_what_is_signed_and_nothing_else() -> No
     assert not space["is_ours"](body + b" ", signed, "secret")
     assert not space["is_ours"](body, signed, "another")
     assert not space["is_ours"](body, "sha256=é", "secret")
+
+
+def test_every_kind_of_sensor_day_stands_there_with_its_letter() -> None:
+    assert tuple(names(rows(section("`audit`"), "kind"))) == KINDS == tuple(LETTERS)
+    for kind, letter in LETTERS.items():
+        assert f"{letter} {kind.replace('_', ' ')}" in section("Files"), kind
 
 
 def test_every_exit_code_stands_there() -> None:

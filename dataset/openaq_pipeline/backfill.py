@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 Provenance = Literal["api", "archive", "auto"]
 
-ARCHIVE_AFTER = timedelta(days=4)
-"""A day is in the archive 72 hours after its end (OPENAQ section 5); one more for time zones and the export itself."""
-
 ARCHIVE_WORKERS = 2
 """So many locations are read from the archive at the same time: the work is this machine's, not the network's."""
 
@@ -47,10 +44,14 @@ UNTOLD = {"interval_seconds", "has_flags"}
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What is asked of whom; None: nothing of it."""
+    """What is asked of whom; None: nothing of it.
+
+    `days` of the archive are read, all of them, whatever of them was stored before; None: all that are not stored yet.
+    """
 
     api: Window | None
     archive: Window | None
+    days: Collection[date] | None = None
 
 
 def job_of(span: Window, source: Provenance, now: datetime) -> Job:
@@ -59,9 +60,10 @@ def job_of(span: Window, source: Provenance, now: datetime) -> Job:
         return Job(span, None)
     if source == "archive":
         return Job(None, span)
-    cut = (now - ARCHIVE_AFTER).replace(hour=0, minute=0, second=0, microsecond=0)
+    cut = (now - plan.ARCHIVE_AFTER).replace(hour=0, minute=0, second=0, microsecond=0)
     old, recent = Window(span.start, min(span.end, cut)), Window(max(span.start, cut), span.end)
-    return Job(*(part if part.length > timedelta(0) else None for part in (recent, old)))
+    api, archive = (part if part.length > timedelta(0) else None for part in (recent, old))
+    return Job(api, archive)
 
 
 def backfill(
@@ -73,14 +75,16 @@ def backfill(
     stop: Stop | None = None,
     clock: Callable[[], datetime] = utc_now,
     yes: bool = False,
+    days: Collection[date] | None = None,
 ) -> RunReport:
     """Store what OpenAQ has of every location in a range, and return the report of what was done and missed.
 
-    `yes`: selections may be as large as they are. Raises `ConfigError` before anything is read and `FatalError` for a
+    `yes`: selections may be as large as they are. `days`: of the archive just the files of these days at the station,
+    whatever of them was stored before. Raises `ConfigError` before anything is read and `FatalError` for a
     state this version can't read. What happens later is in the report, whose `error` says why it ended early.
     """
     watcher, stop, began, now = watcher or Watcher(), stop or Stop(), time.monotonic(), clock()
-    job = job_of(span, source, now)
+    job = msgspec.structs.replace(job_of(span, source, now), days=days)
     check(settings, job)
     files.make_folder(settings.data_dir)
     stores = Stores(settings)
@@ -238,7 +242,8 @@ class _Backfill:
 
         if self._archive is None or self._job.archive is None or self._outage is not None:
             return Ingested(LocationReport(location_id, None, "failed", Counts(), error=self._outage))
-        done = self._readers.submit(ingest_archive, self._archive, location_id, self._job.archive, self._now).result()
+        job = self._job.archive, self._now, self._job.days
+        done = self._readers.submit(ingest_archive, self._archive, location_id, *job).result()
         if done.ends_run is not None:
             self._outage = done.ends_run.advice
         return done

@@ -6,8 +6,8 @@ backfill that was stopped goes on with the next one. It asks the API nothing, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
 
 import msgspec
 import pyarrow as pa
@@ -57,9 +57,14 @@ class ArchiveParts(msgspec.Struct, frozen=True):
     """Called between portions; raises `Stopped` if the run is to end."""
 
 
-def ingest_archive(parts: ArchiveParts, location_id: int, window: Window, now: datetime) -> Ingested:
-    """Store what the archive has of a location in a window. Errors are in the report; what came before stays."""
-    work = _ArchiveIngest(parts, location_id, window, now)
+def ingest_archive(
+    parts: ArchiveParts, location_id: int, window: Window, now: datetime, days: Collection[date] | None = None
+) -> Ingested:
+    """Store what the archive has of a location in a window. Errors are in the report; what came before stays.
+
+    Files that are stored are passed over, unless `days` says which are to be read, and then no others are.
+    """
+    work = _ArchiveIngest(parts, location_id, window, now, days)
     try:
         work.run()
         return Ingested(work.report())
@@ -77,6 +82,17 @@ def new_files(found: Iterable[ArchiveFile], stored: dict[str, ArchiveStamp], win
     return [file for file, before in known if before is None or not before.holds(stamp(file, window))]
 
 
+def measurements(location_id: int, table: pa.Table, required: Required) -> tuple[pa.Table, list[Reject]]:
+    """Return those of the archive's rows that are measurements with all that the user requires, and the others."""
+    odd = pc.is_null(table.column("value"))
+    for name in ("parameter", "units"):
+        odd = pc.or_(odd, pc.equal(table.column(name).cast(pa.string()), ""))
+    kept, rejects = required.split(to_rows(location_id, table.filter(odd)))
+    if rejects:
+        table = pa.concat_tables([table.filter(pc.invert(odd)), to_table(kept)])
+    return table, rejects
+
+
 def stamp(file: ArchiveFile, window: Window) -> ArchiveStamp:
     """Return what tells this version of a file from any other, and which part of it is in a window.
 
@@ -91,8 +107,16 @@ def stamp(file: ArchiveFile, window: Window) -> ArchiveStamp:
 class _ArchiveIngest:
     """The way of one location through one backfill from the archive."""
 
-    def __init__(self, parts: ArchiveParts, location_id: int, window: Window, now: datetime) -> None:
+    def __init__(
+        self,
+        parts: ArchiveParts,
+        location_id: int,
+        window: Window,
+        now: datetime,
+        days: Collection[date] | None,
+    ) -> None:
         self._parts = parts
+        self._days = days
         self._id = location_id
         self._window = window
         self._now = now
@@ -109,12 +133,17 @@ class _ArchiveIngest:
         if not found:
             self._warnings.append("OpenAQ's archive has no file of this location for these days")
             return
-        todo = new_files(found, self._parts.progress.stored_files(self._id), self._window)
+        todo = self._todo(found)
         self._parts.tally.add(files_found=len(todo))
         self._make_room()
-        for portion in _portions(todo):
+        for portion in portions(todo):
             self._parts.checkpoint()
             self._store(portion)
+
+    def _todo(self, found: list[ArchiveFile]) -> list[ArchiveFile]:
+        if self._days is not None:
+            return [file for file in found if file.day in self._days]
+        return new_files(found, self._parts.progress.stored_files(self._id), self._window)
 
     def _make_room(self) -> None:
         """Let rows older than the live window find a history to go to."""
@@ -158,13 +187,7 @@ class _ArchiveIngest:
         stamps = found.table.column("datetime")
         start, end = (pa.scalar(moment, stamps.type) for moment in (self._window.start, self._window.end))
         table = found.table.filter(pc.and_(pc.greater(stamps, start), pc.less_equal(stamps, end)))
-        table = self._with_parameters(table)
-        odd = pc.is_null(table.column("value"))
-        for name in ("parameter", "units"):
-            odd = pc.or_(odd, pc.equal(table.column(name).cast(pa.string()), ""))
-        kept, rejects = self._parts.required.split(to_rows(self._id, table.filter(odd)))
-        if rejects:
-            table = pa.concat_tables([table.filter(pc.invert(odd)), to_table(kept)])
+        table, rejects = measurements(self._id, self._with_parameters(table), self._parts.required)
         return table, list(found.rejects) + rejects
 
     def _with_parameters(self, table: pa.Table) -> pa.Table:
@@ -200,7 +223,7 @@ class _ArchiveIngest:
         return LocationReport(self._id, name, outcome, total, 0, sensors, error, tuple(self._warnings), change=change)
 
 
-def _portions(files: list[ArchiveFile]) -> Iterator[list[ArchiveFile]]:
+def portions(files: list[ArchiveFile]) -> Iterator[list[ArchiveFile]]:
     """Yield the files in portions, in their order."""
     portion: list[ArchiveFile] = []
     for file in files:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from openaq_pipeline.incremental import ledger
 from openaq_pipeline.incremental.ledger import (
-    ARCHIVE_AFTER,
     ASKED_WITHIN,
     NONE,
     Compared,
@@ -31,6 +30,7 @@ from openaq_pipeline.incremental.ledger import (
     sensor_days,
     uncompared,
 )
+from openaq_pipeline.incremental.plan import ARCHIVE_AFTER
 
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
 ZONES: list[tzinfo] = [
@@ -309,12 +309,18 @@ def test_days_in_two_portions_are_days_in_one_where_rows_tell_the_grid_of_both(w
     assert whole.lacked[:cut].tolist() == early.lacked.tolist()
 
 
-def test_a_row_that_the_state_knows_of_and_that_is_gone_is_our_gap_on_its_day() -> None:
+def test_rows_that_the_state_knows_of_and_that_are_gone_are_our_gap_on_their_days() -> None:
     bounds = midnights(UTC, FIRST, FIRST + 9 * DAY)
-    held = stamps(hourly(FIRST, 7))
+    held = stamps(hourly(FIRST, 6))
     watermark = datetime(2026, 3, 10, 5, tzinfo=UTC)
     now = datetime(2026, 3, 11, 6, tzinfo=UTC)
-    for reached, gaps in ((watermark, [8]), (datetime(2026, 3, 9, tzinfo=UTC), []), (None, [])):
+    for reached, gaps in ((watermark, {6: 24, 7: 24, 8: 5}), (moment_of(int(held[-1])), {}), (None, {})):
         sensor = Standing(now, reached)
         found = sensor_days(held, uncompared(10), np.ones(10, dtype=bool), bounds, sensor=sensor, now=now)
-        assert [place for place, kind in enumerate(found.kinds) if kind == "our_gap"] == gaps
+        assert {place for place, kind in enumerate(found.kinds) if kind == "our_gap"} == set(gaps)
+        assert {place: rows for place, rows in enumerate(found.lacked.tolist()) if rows} == gaps
+
+
+def test_of_an_irregular_sensor_only_the_row_at_the_watermark_is_known_to_be_gone() -> None:
+    bounds = midnights(UTC, FIRST, FIRST + 9 * DAY)
+    assert ledger.lost(stamps([]), moment_of(int(bounds[5])), bounds, None).tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from openaq_pipeline import bounded
+from openaq_pipeline.audit.rows import rejected
 from openaq_pipeline.daemon.last_run import last_start
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.model import UNREADABLE, Reject
@@ -24,6 +25,7 @@ from openaq_pipeline.reading.load import load
 from openaq_pipeline.simulator.worlds import named
 from openaq_pipeline.storage import licenses, rejects, salvage, sealed, selections
 from openaq_pipeline.storage.history import History
+from openaq_pipeline.storage.ledgers import Ledgers
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.owed import Owed
@@ -47,6 +49,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     ".sealed/location_7.json": lambda folder: sealed.sealed_to(folder, 7),
     ".repair/location_7.json": lambda folder: Owed(folder).spans(7),
     ".backfill/location_7.json": lambda folder: Progress(folder).stored_files(7),
+    ".audit/location_7.json": lambda folder: Ledgers(folder).get(7),
+    "rejects/location_7.jsonl, by an audit": lambda folder: rejected(folder, 7),
     "rejects/location_7.jsonl": lambda folder: Rejects(folder).add(7, [Reject(7, 70, "odd", "{}", NOW)]),
     "location_7.json": lambda folder: LocationFiles(folder).inspect(7, None, NOW),
     "location_7.json, by readers": lambda folder: load(locations=[7], data_dir=folder),

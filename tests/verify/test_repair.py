@@ -21,6 +21,7 @@ from openaq_pipeline.run import run_once
 from openaq_pipeline.settings import ArchiveSettings, Settings
 from openaq_pipeline.storage import history, locations, owed, progress, sealed
 from openaq_pipeline.storage.history import WRITING, History
+from openaq_pipeline.storage.ledgers import Ledgers
 from openaq_pipeline.storage.owed import Owed
 from openaq_pipeline.storage.progress import Progress
 from openaq_pipeline.verify import verify
@@ -54,6 +55,54 @@ def everything(kept: Kept) -> None:
     lose_seal(kept)
     newest = kept.year_file(kept.years[-1])
     newest.write_bytes(b"PAR1" + newest.read_bytes()[:500])
+
+
+@pytest.mark.parametrize("whole_folder", [True, False])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_year_that_is_gone_is_missed_and_fetched_again(kept: Kept, place: int, *, whole_folder: bool) -> None:
+    before, path = kept.facts(), kept.year_file(kept.years[place])
+    shutil.rmtree(path.parent) if whole_folder else path.unlink()
+    assert kept.rules() == {(kept.name(path), "missing_year")}
+    mended = kept.repair()
+    assert all(one.complete for one in mended), mended
+    assert mended[0].what == "it is gone; its rows are fetched again"
+    assert kept.errors() == []
+    assert kept.facts() == before
+
+
+def test_a_year_of_which_openaq_has_nothing_any_more_is_told_once_and_then_given_up(kept: Kept, tmp_path: Path) -> None:
+    kept.year_file().unlink()
+    (tmp_path / "empty").mkdir()
+    nothing = keyless(kept.settings).model_copy(update={"archive": ArchiveSettings(location=str(tmp_path / "empty"))})
+    mended = kept.repair(nothing)
+    assert [one.what for one in mended if not one.complete] == ["nothing of it was to be had again"]
+    assert kept.errors() == []
+    assert kept.repair(nothing) == ()
+
+
+def test_a_history_of_before_years_were_noted_is_sound_and_notes_them_with_the_next_write(kept: Kept) -> None:
+    noted = sealed.years(kept.data, kept.here)
+    to = sealed.sealed_to(kept.data, kept.here)
+    assert to is not None
+    assert sorted(noted) == kept.years
+    kept.seal.write_text(f'{{"version":1,"sealed_to":"{to:%Y-%m-%dT%H:%M:%SZ}"}}\n')
+    assert kept.errors() == []
+    store = History(kept.data)
+    with files.hold_location(kept.data, kept.here):
+        store.write(kept.here, kept.years[0], store.year(kept.here, kept.years[0]), None)
+    assert sealed.years(kept.data, kept.here) == {kept.years[0]: noted[kept.years[0]]}
+    with files.hold_location(kept.data, kept.here):
+        locations.LocationFiles(kept.data).seal(kept.here, to)
+    assert sealed.years(kept.data, kept.here) == noted
+
+
+def test_a_ledger_that_is_damaged_is_set_aside(kept: Kept) -> None:
+    path = Ledgers(kept.data).path(kept.here)
+    path.parent.mkdir()
+    path.write_bytes(b"{")
+    assert kept.rules() == {(kept.name(path), "damaged_file")}
+    assert all(one.complete for one in kept.repair())
+    assert kept.errors() == []
 
 
 def test_rows_in_the_parts_of_a_file_that_are_whole_are_kept_as_they_were(kept: Kept) -> None:

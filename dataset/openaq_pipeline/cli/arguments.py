@@ -35,6 +35,7 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
         ("schedule", _add_schedule, "run again and again: the daemon"),
         ("validate", _add_validate, "check the files on disk"),
         ("verify", _add_verify, "check every byte of the data folder; --repair fetches again what is damaged"),
+        ("audit", _add_audit, "see whether the copy is whole, against OpenAQ's archive; --fix fetches what is missing"),
         ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
         ("query", _add_query, "ask the data on disk in SQL"),
         ("export", _add_export, "write the data on disk to one file, with their licences beside it"),
@@ -244,6 +245,26 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print what is found as one JSON object")
     parser.add_argument("--base-url", metavar="U", help="fetch from another OpenAQ, such as the simulator; ends in /v3")
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.verify_command"))
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    _add_locations(parser)
+    parser.add_argument(
+        "--date-from", type=moment, metavar="T", help="from this day at the station (default: all that should be here)"
+    )
+    parser.add_argument("--date-to", type=moment, metavar="T", help="to this day, included (default: up to now)")
+    parser.add_argument(
+        "--offline", action="store_true", help="do not ask the archive: what it alone can tell stays unknown"
+    )
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="fetch just what is missing, then look again; beside the scheduler if need be",
+    )
+    parser.add_argument("--json", action="store_true", help="print what is found as one JSON object")
+    parser.add_argument("--base-url", metavar="U", help="fetch from another OpenAQ, such as the simulator; ends in /v3")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.audit_command"))
 
 
 def _add_monitor(parser: argparse.ArgumentParser) -> None:

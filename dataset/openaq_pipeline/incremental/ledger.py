@@ -4,8 +4,9 @@ A **sensor-day** is a day at the station: the rows of one sensor with stamps (pe
 local midnight], as the files of OpenAQ's archive have it. A sensor has days from the first one on of which anybody,
 this copy or the archive, has a row. Each is exactly one of these, the first that applies:
 
-1. **our gap**: the archive has rows of it that are neither stored here nor rejected as no measurements; or the sensor's
-   state says that a row of it was stored, and none so late is here any more. Always so, however full the day looks.
+1. **our gap**: the archive has rows of it that are neither stored here nor rejected as no measurements; or rows of it
+   were stored and are not here any more: an earlier look saw them, or the sensor's state says that all was stored up to
+   a watermark behind the last row that is here. Always so, however full the day looks.
 2. **not due**: it is not over yet.
 3. **unknown**: it is old enough for the archive (`ARCHIVE_AFTER` its end), but was not compared: offline, the archive
    or the day's file could not be read. Only the archive can tell then, so it is never called complete or an upstream
@@ -39,13 +40,11 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from openaq_pipeline.incremental.plan import ARCHIVE_AFTER
 from openaq_pipeline.incremental.rhythm import phase_of, step_of
 
 Kind = Literal["complete", "late", "upstream_gap", "our_gap", "broken_sensor", "not_due", "unknown"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-ARCHIVE_AFTER = timedelta(days=4)
-"""A day is in the archive 72 hours after its end (OPENAQ section 5); one more for time zones and the export itself."""
 
 ASKED_WITHIN = timedelta(hours=24)
 """So long after a day's end a poll should have been here, however seldom they come."""
@@ -237,9 +236,20 @@ class SensorDays(NamedTuple):
     step_seconds: int | None
 
     @property
+    def numbers(self) -> tuple[Numbers, ...]:
+        """Return the numbers a day."""
+        return self.held, self.due, self.absent, self.upstream, self.lacked
+
+    @property
     def has_begun(self) -> bool:
         """Say whether its last day is one."""
         return self.kinds[-1] is not None
+
+
+def no_days(count: int) -> SensorDays:
+    """Return so many days of a sensor that has none of them yet."""
+    nothing = np.zeros(count, dtype=np.int64)
+    return SensorDays((None,) * count, nothing, nothing + NONE, nothing + NONE, nothing + NONE, nothing, None)
 
 
 def sensor_days(
@@ -261,7 +271,8 @@ def sensor_days(
     here = count(held, bounds)
     stamps = np.union1d(held, compared.missing)
     due, absent, step_seconds = grid(stamps, held, bounds, step_seconds)
-    lacked = compared.lacked + lost(held, sensor.watermark, bounds) * (compared.lacked == 0)
+    gone = lost(held, sensor.watermark, bounds, step_seconds)
+    lacked = np.where(compared.upstream == NONE, np.maximum(compared.lacked, gone), compared.lacked)
     begun = has_begun | (np.cumsum((here > 0) | (compared.upstream > 0) | (lacked > 0)) > 0)
     columns = (each.tolist() for each in (bounds[1:], here, due, absent, compared.upstream, lacked, exported, begun))
     kinds = tuple(
@@ -285,11 +296,17 @@ def sensor_days(
     return SensorDays(kinds, here, due, absent, compared.upstream, lacked, step_seconds)
 
 
-def lost(held: Stamps, watermark: datetime | None, bounds: Stamps) -> Numbers:
-    """Return by day how many rows are gone by the state's word: one was stored at its watermark, and is not here.
+def lost(held: Stamps, watermark: datetime | None, bounds: Stamps, step_seconds: int | None) -> Numbers:
+    """Return by day how many rows are gone by the state's word: all that OpenAQ had was stored up to the watermark.
 
-    That is so if no row as late is `held`, of all the rows of the sensor up to the end of these days.
+    That is so if the row at the watermark is not here, nor a later one, of all that are `held` up to the end of these
+    days. Without a step, of those in between none is reckoned with.
     """
-    if watermark is None or (len(held) and held[-1] >= number_of(watermark)):
-        return np.zeros(len(bounds) - 1, dtype=np.int64)
-    return count(np.array([number_of(watermark)], dtype=np.int64), bounds)
+    nothing = np.zeros(len(bounds) - 1, dtype=np.int64)
+    if watermark is None:
+        return nothing
+    last, newest = number_of(watermark), int(held[-1]) if len(held) else int(bounds[0])
+    if newest >= last:
+        return nothing
+    step = max(step_seconds * 1_000_000 if step_seconds else last - newest, 1)
+    return count(np.arange(last, newest, -step, dtype=np.int64)[::-1], bounds)

@@ -13,6 +13,9 @@ LONGEST_PARKING = timedelta(hours=24)
 PAGE_ROWS = 1000
 USUAL_INTERVAL = timedelta(hours=1)
 
+ARCHIVE_AFTER = timedelta(days=4)
+"""A day is in the archive 72 hours after its end (OPENAQ section 5); one more for time zones and the export itself."""
+
 
 def is_parked(state: SensorState, now: datetime) -> bool:
     """Say whether a sensor is parked and its next probe not yet due; one too far ahead is of a clock set back since."""

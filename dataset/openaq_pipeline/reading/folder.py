@@ -60,14 +60,14 @@ def sealed_locations(folder: Path) -> list[int]:
 
 def years(folder: Path, location_id: int) -> list[int]:
     """Return the years of which a location has a history file, oldest first."""
-    found = _years(folder, location_id)
+    found = year_folders(folder, location_id)
     return sorted(year for year in found if exists(history_file(folder, location_id, year)))
 
 
 def versions(folder: Path, location_id: int) -> dict[int, tuple[int, int, int]]:
     """Return for each year of a location's history which version of the file is there: another one has another mark."""
     found = {}
-    for year in _years(folder, location_id):
+    for year in year_folders(folder, location_id):
         with suppress(FileNotFoundError):
             stat = history_file(folder, location_id, year).stat()
             found[year] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
@@ -84,7 +84,8 @@ def live_file(folder: Path, location_id: int) -> Path:
     return folder / f"location_{location_id}.json"
 
 
-def _years(folder: Path, location_id: int) -> list[int]:
+def year_folders(folder: Path, location_id: int) -> list[int]:
+    """Return the years that a location's history has a folder for, in no order."""
     names = _names(history_folder(folder, location_id))
     return [int(match[1]) for name in names if (match := YEAR_FOLDER.fullmatch(name))]
 

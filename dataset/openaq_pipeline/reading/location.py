@@ -21,6 +21,7 @@ from openaq_pipeline.storage.salvage import is_aware
 from openaq_pipeline.storage.sealed import sealed_to
 
 NAMES = [field.name for field in HISTORY if field.type == NAME]
+KEY = ("sensors_id", "datetime")
 
 MEND = "The next run mends a location file; `openaq-pipeline verify --repair` mends history."
 """What to do about a damaged file, whichever it is."""
@@ -48,13 +49,23 @@ def read(folder: Path, location_id: int, wanted: Selection) -> pa.Table:
     read first, under a boundary that stood before and after it, and the history last, where every row before that
     boundary is and stays. Opens only the years of the window. Raises `StorageError` for a file that can't be read.
     """
-    sealed, live = _live(folder, location_id, wanted.window)
-    parts = [] if sealed is None else _history(folder, location_id, wanted, sealed)
-    if live is not None:
-        parts.append(_chosen(live, wanted))
-    table = pa.concat_tables(parts) if parts else HISTORY.empty_table()
+    table = _read(folder, location_id, wanted, HISTORY)
     ids = pa.repeat(pa.scalar(location_id, pa.int64()), table.num_rows)
     return table.add_column(0, MEASUREMENTS.field("location_id"), ids).cast(MEASUREMENTS)
+
+
+def read_keys(folder: Path, location_id: int, window: Window) -> pa.Table:
+    """Return the keys of a location's rows in a window, in the columns `KEY` and no order; as `read` in all else."""
+    return _read(folder, location_id, Selection(window), pa.schema([HISTORY.field(name) for name in KEY]))
+
+
+def _read(folder: Path, location_id: int, wanted: Selection, schema: pa.Schema) -> pa.Table:
+    """Return the wanted rows, with these columns of them."""
+    sealed, live = _live(folder, location_id, wanted.window)
+    parts = [] if sealed is None else _history(folder, location_id, wanted, sealed, schema)
+    if live is not None:
+        parts.append(_chosen(live, wanted).select(schema.names))
+    return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
 def _live(folder: Path, location_id: int, window: Window) -> tuple[datetime | None, pa.Table | None]:
@@ -96,23 +107,23 @@ def _rows(path: Path, body: bytes, location_id: int) -> list[Measurement]:
     return rows
 
 
-def _history(folder: Path, location_id: int, wanted: Selection, sealed: datetime) -> list[pa.Table]:
+def _history(folder: Path, location_id: int, wanted: Selection, sealed: datetime, schema: pa.Schema) -> list[pa.Table]:
     """Return the wanted rows before `sealed`, a table a year."""
     start, end = wanted.window.start, wanted.window.end
     tables = []
     for year in years(folder, location_id):
         if start.year <= year <= min(end.year, sealed.year):
             path = history_file(folder, location_id, year)
-            tables.append(_sorted(_chosen(_parquet(path, start, end, sealed), wanted)))
+            tables.append(_sorted(_chosen(_parquet(path, start, end, sealed, schema), wanted)))
     return tables
 
 
-def _parquet(path: Path, start: datetime, end: datetime, sealed: datetime) -> pa.Table:
+def _parquet(path: Path, start: datetime, end: datetime, sealed: datetime, schema: pa.Schema) -> pa.Table:
     """Return the rows of a history file in (start, end] before `sealed`, as they stand in it."""
     try:
         check_is_file(path)
         with pq.ParquetFile(path, read_dictionary=NAMES, page_checksum_verification=True) as file:
-            table = file.read().select(HISTORY.names).cast(HISTORY)
+            table = file.read(columns=schema.names).select(schema.names).cast(schema)
             _check_filled(table)
     except OSError as error:
         raise (storage_error(error, path) if error.errno else _damaged(path, str(error))) from error
@@ -128,7 +139,7 @@ def _parquet(path: Path, start: datetime, end: datetime, sealed: datetime) -> pa
 
 def _check_filled(table: pa.Table) -> None:
     """Raise `ValueError` if a value is missing where every row has one."""
-    for field in HISTORY:
+    for field in table.schema:
         if not field.nullable and table.column(field.name).null_count:
             raise ValueError(f"a row has no {field.name}")
 

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from openaq_pipeline.backfill import ARCHIVE_AFTER, UNTOLD, Provenance, backfill
+from openaq_pipeline.backfill import UNTOLD, Provenance, backfill
 from openaq_pipeline.errors import PipelineError, Stopped
+from openaq_pipeline.incremental.plan import ARCHIVE_AFTER
 from openaq_pipeline.model import Window
 from openaq_pipeline.repair.mended import Mended
 from openaq_pipeline.reports import RunReport
 from openaq_pipeline.run import Watcher
-from openaq_pipeline.storage.checks.notes import span_name
+from openaq_pipeline.storage.checks.notes import missing_years, span_name
 from openaq_pipeline.storage.history import History
 from openaq_pipeline.storage.owed import Owed
+from openaq_pipeline.storage.sealed import forget_year
 from openaq_pipeline.wiring import Stop, Stores
 
 SLICE_SECONDS = 0.2
@@ -91,7 +93,20 @@ class Fetching:
                 owed.settle(location_id, way.span)
             rows = f"{report.counts.new:,} rows were fetched again {span_name(way.span)}"
             yield Mended(name, rows if way.why_not is None else f"{rows}; {way.why_not}", way.why_not is None)
+            if way.why_not is None:
+                yield from self._given_up(location_id, span, told)
         yield from self._short(location_id, told)
+
+    def _given_up(self, location_id: int, span: Window, told: Told) -> Iterator[Mended]:
+        """Forget the years of a range that are gone and of which OpenAQ has nothing any more; yield what is not told."""
+        folder, history = self._settings.data_dir, History(self._settings.data_dir)
+        for year in missing_years(folder, location_id):
+            if span.start.year <= year <= span.end.year:
+                with self._stores.files.lock(location_id):
+                    forget_year(folder, location_id, year)
+                if (location_id, year) not in told:
+                    name = history.path(location_id, year).relative_to(folder).as_posix()
+                    yield Mended(name, "nothing of it was to be had again", complete=False)
 
     def _is_short(self, location_id: int, report: RunReport, told: Told) -> bool:
         """Say whether an archive that was read had too little: fewer rows than there were, or no file."""

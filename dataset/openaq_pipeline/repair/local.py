@@ -27,6 +27,7 @@ from openaq_pipeline.storage.checks.keys import moment
 from openaq_pipeline.storage.checks.location import LocationLook, look
 from openaq_pipeline.storage.checks.year import keys_of
 from openaq_pipeline.storage.history import History
+from openaq_pipeline.storage.ledgers import Ledgers
 from openaq_pipeline.storage.owed import Owed
 from openaq_pipeline.storage.sealed import seal_path
 from openaq_pipeline.verify import state_findings
@@ -70,6 +71,9 @@ class Local:
     def _year(self, location_id: int, year: int) -> Mended:
         """Put what can be read of a year in the place of its damaged file."""
         path = self._history.path(location_id, year)
+        if not files.exists(path):
+            self._owe(location_id, self._year_span(location_id, year))
+            return Mended(self._name(path), "it is gone; its rows are fetched again")
         found = remains.read(path)
         rows = overlay(found.rows, HISTORY.empty_table()) if found.rows.num_rows else found.rows
         lost = not found.whole or rows.num_rows < found.rows.num_rows
@@ -129,6 +133,10 @@ class Local:
         problem = notes.backfill(path)
         if problem and broken((problem,)):
             yield self._set_aside(path, "a backfill begins from the start of its range again")
+        path = Ledgers(self._folder).path(location_id)
+        problem = notes.ledger(path)
+        if problem and broken((problem,)):
+            yield self._set_aside(path, "the next audit finds out anew what stood there")
         path = self._owed.path(location_id)
         if any(finding.rule == "damaged_file" for finding in notes.owed(self._owed, location_id)):
             said = "what an earlier repair had still to fetch is not known any more: run a backfill of the range"

@@ -22,7 +22,7 @@ from openaq_pipeline.columns import HISTORY, NAME
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import make_durably, remove_temporary, replacing, storage_error
 from openaq_pipeline.model import License
-from openaq_pipeline.storage.sealed import history_folder
+from openaq_pipeline.storage.sealed import history_folder, note_years
 
 FILE = "measurements.parquet"
 SCHEMA_VERSION = b"1"
@@ -103,6 +103,11 @@ class History:
                 found[sensors_id] = stamp.replace(tzinfo=UTC)
         return found
 
+    def firsts(self, location_id: int) -> dict[int, datetime]:
+        """Return the first stamp of each year by the footers of its file; years that can't be read are left out."""
+        spans = {year: span_of(self.path(location_id, year)) for year in self.years(location_id)}
+        return {year: span[0] for year, span in spans.items() if span is not None}
+
     def write(self, location_id: int, year: int, table: pa.Table, licenses: Iterable[License] | None) -> None:
         """Replace a location's rows of a year by `table`, sorted and of schema `HISTORY`; durable when it returns.
 
@@ -118,6 +123,8 @@ class History:
         with replacing(path) as file, pq.ParquetWriter(file, HISTORY, **WRITING) as writer:
             writer.write_table(table.cast(HISTORY))
             writer.add_key_value_metadata({VERSION_KEY: SCHEMA_VERSION, LICENSES_KEY: noted})
+        if table.num_rows:
+            note_years(self._folder, location_id, {year: pc.min(table.column("datetime")).as_py().astimezone(UTC)})
 
     @staticmethod
     def _licenses(path: Path) -> bytes:
@@ -126,6 +133,18 @@ class History:
             return bytes((pq.read_metadata(path).metadata or {}).get(LICENSES_KEY, b"[]"))
         except (pa.ArrowException, OSError):
             return b"[]"
+
+
+def span_of(path: Path) -> tuple[datetime, datetime] | None:
+    """Return the first and the last stamp of a year by its footer; None: it has no row, or it can't be read."""
+    try:
+        about = pq.read_metadata(path)
+        place = about.schema.to_arrow_schema().get_field_index("datetime")
+        groups = [about.row_group(number).column(place).statistics for number in range(about.num_row_groups)]
+        stamps = [stamp for told in groups if told is not None for stamp in (told.min, told.max)]
+        return (min(stamps).astimezone(UTC), max(stamps).astimezone(UTC)) if stamps else None
+    except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError, TypeError):
+        return None
 
 
 def _between(table: pa.Table, start: datetime, end: datetime) -> pa.Table:

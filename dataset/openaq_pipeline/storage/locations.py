@@ -84,8 +84,16 @@ class LocationFiles:
 
         Returns the new mark of the file, which is made if there was none: by it a poll knows that nothing has changed.
         """
-        sealed.seal(self._folder, location_id, to)
+        sealed.seal(self._folder, location_id, to, self._years(location_id))
         return self.replace_tail(location_id, to, self.tail(location_id, to))
+
+    def _years(self, location_id: int) -> dict[int, datetime]:
+        """Return the first stamp of each year of the history."""
+        if not sealed.history_folder(self._folder, location_id).exists():
+            return {}
+        from openaq_pipeline.storage.history import History  # noqa: PLC0415 - as in `history`
+
+        return History(self._folder).firsts(location_id)
 
     def oldest(self, location_id: int) -> datetime | None:
         """Return the stamp of the first row in the file, whether it counts there or not; None: there is no row.

@@ -26,7 +26,7 @@ _BY_LOCATION = (
 _YEAR = re.compile(r"year=([0-9]{4})", re.ASCII)
 _TEMPORARY = re.compile(r"\.(.+)\.tmp", re.DOTALL)
 _ASIDE = re.compile(r".+\.damaged-[0-9]{8}T[0-9]{6}Z(-[0-9]+)?", re.DOTALL)
-_FOLDERS = (".", ".sealed", ".backfill", ".repair", "rejects", DAMAGED)
+_FOLDERS = (".", ".sealed", ".backfill", ".repair", ".audit", "rejects", DAMAGED)
 
 
 def location_ids(folder: Path) -> set[int]:

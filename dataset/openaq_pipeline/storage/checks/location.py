@@ -12,9 +12,10 @@ from openaq_pipeline.files import exists
 from openaq_pipeline.reports import Finding
 from openaq_pipeline.storage.checks import layout, live, notes, year
 from openaq_pipeline.storage.checks.boundary import Boundary
-from openaq_pipeline.storage.checks.findings import broken
+from openaq_pipeline.storage.checks.findings import broken, fault
 from openaq_pipeline.storage.checks.keys import NONE
 from openaq_pipeline.storage.history import History
+from openaq_pipeline.storage.ledgers import Ledgers
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.owed import Owed
 from openaq_pipeline.storage.progress import Progress
@@ -105,7 +106,10 @@ class _Look:
             boundary.year(number, found.keys)
             if broken(found.findings):
                 bad.append(number)
-        return bad
+        for number in notes.missing_years(self._folder, self._id):
+            self._add(history.path(self._id, number), [fault("missing_year", "it is gone, and its rows with it")])
+            bad.append(number)
+        return sorted(bad)
 
     def _seal(self, wrong: Finding | None, boundary: Boundary) -> list[Finding]:
         """Look at the seal, and return what is wrong with it."""
@@ -122,6 +126,8 @@ class _Look:
         self._add_one(path, problem, rows)
         path = Progress(self._folder).path(self._id)
         self._add_one(path, notes.backfill(path))
+        path = Ledgers(self._folder).path(self._id)
+        self._add_one(path, notes.ledger(path))
         store = Owed(self._folder)
         if exists(store.path(self._id)):
             self._add(store.path(self._id), notes.owed(store, self._id))

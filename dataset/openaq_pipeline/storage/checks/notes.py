@@ -12,7 +12,8 @@ from openaq_pipeline.bounded import NOTE_BYTES, ROWS_BYTES, whole
 from openaq_pipeline.errors import FatalError, StorageError
 from openaq_pipeline.model import UNREADABLE, Reject, Window
 from openaq_pipeline.reports import Finding
-from openaq_pipeline.storage import licenses, progress, sealed
+from openaq_pipeline.storage import ledgers, licenses, progress, sealed
+from openaq_pipeline.storage.checks import layout
 from openaq_pipeline.storage.checks.boundary import absurd
 from openaq_pipeline.storage.checks.findings import damaged, fault, newer, of_storage, refused
 from openaq_pipeline.storage.metadata import Metadata
@@ -30,6 +31,15 @@ def seal(folder: Path, location_id: int, now: datetime) -> tuple[datetime | None
     if to is not None and (why := absurd(to, now)):
         return None, fault("absurd_seal", why)
     return to, None
+
+
+def missing_years(folder: Path, location_id: int) -> list[int]:
+    """Return the years that a seal notes and whose file is not there; none where the seal can't be read."""
+    try:
+        noted = sealed.years(folder, location_id)
+    except (FatalError, StorageError):
+        return []
+    return sorted(noted.keys() - set(layout.years(sealed.history_folder(folder, location_id))))
 
 
 def rejects(path: Path) -> tuple[int, Finding | None]:
@@ -59,6 +69,15 @@ def backfill(path: Path) -> Finding | None:
         return progress.decode(body).version
 
     return _versioned(path, decode, progress.VERSION)
+
+
+def ledger(path: Path) -> Finding | None:
+    """Return what is wrong with what audits have found of a location."""
+
+    def decode(body: bytes) -> int:
+        return ledgers.decode(body).version
+
+    return _versioned(path, decode, ledgers.VERSION)
 
 
 def owed(store: Owed, location_id: int) -> Iterator[Finding]:
