@@ -98,7 +98,7 @@ class Fetching:
         yield from self._short(location_id, told)
 
     def _given_up(self, location_id: int, span: Window, told: Told) -> Iterator[Mended]:
-        """Forget the years of a range that are gone and of which OpenAQ has nothing any more; yield what is not told."""
+        """Forget the years of a range that are gone and that OpenAQ has nothing of any more; yield what is not told."""
         folder, history = self._settings.data_dir, History(self._settings.data_dir)
         for year in missing_years(folder, location_id):
             if span.start.year <= year <= span.end.year:
