@@ -17,7 +17,7 @@ from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.incremental.ledger import KINDS, Kind
 from openaq_pipeline.mirror import after_run
-from openaq_pipeline.monitoring.log import clean
+from openaq_pipeline.redact import clean
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import selections
 from openaq_pipeline.wiring import Stop, utc_now
