@@ -97,7 +97,7 @@ def _starter(folder: Path, gate: int, tells: int, opens: int) -> int:
 def test_of_programs_started_at_the_same_moment_one_works_and_the_others_touch_no_file(
     program: Whole, tally: Tally
 ) -> None:
-    rounds = 15
+    rounds = 8
     for _ in range(rounds):
         program.hours_pass()
         program.simulator.faults.inject("hang", "/v3/")
@@ -144,7 +144,7 @@ def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes], number: signa
 def test_a_run_asked_to_end_at_any_moment_does_so_in_time_and_loses_nothing(
     program: Whole, chance: random.Random, times: Times, tally: Tally
 ) -> None:
-    rounds = times(2, 120)
+    rounds = times(2, 100)
     for _ in range(rounds):
         held = oracle.content(program.data)
         _trouble(program, chance)
@@ -167,7 +167,7 @@ def test_a_run_asked_to_end_at_any_moment_does_so_in_time_and_loses_nothing(
 def test_a_daemon_asked_to_end_at_any_moment_does_so_in_time_and_loses_nothing(
     program: Whole, chance: random.Random, tally: Tally
 ) -> None:
-    rounds = 80
+    rounds = 50
     with receiver(hang) as hook:
         webhook = {"enabled": True, "url": hook.url(), "allow_private": True}
         change(program.program, notifications={"enabled": True, "webhook": webhook})
