@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -206,10 +206,15 @@ class Ballast:
     def leave(self, free: int) -> None:
         """Take all of the disk but so many bytes, rounded down to its blocks."""
         self.drop()
-        disk = os.statvfs(self._folder)
-        wanted = disk.f_bavail * disk.f_frsize - free
+        size = 0
         with (self._folder / "0").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, wanted))
+            for _ in range(100):  # others may take some of it, or give some back, at the same time
+                disk = os.statvfs(self._folder)
+                if (more := disk.f_bavail * disk.f_frsize - free) <= 0:
+                    return
+                with suppress(OSError):
+                    os.posix_fallocate(file.fileno(), size, more)
+                    size += more
 
     def leave_names(self, free: int) -> None:
         """Take all names (inodes) of the disk but so many."""

@@ -30,6 +30,7 @@ CUTS = "tests/faults/test_write_orders.py::test_every_order_of_writes_that_a_dis
 CALLS = "tests/faults/test_syscalls.py::test_no_fault_at_any_call_loses_or_doubles_anything"
 ORACLE = "tests/faults/test_oracle.py::test_rounds_hold_what_the_source_shows_on_both_sides_of_the_move"
 DAMAGE = "tests/faults/test_damage.py"
+STARVED = "test_a_daemon_whose_runs_are_killed_for_want_of_memory_goes_on_by_itself_when_there_is_more"
 
 
 class Mutant(NamedTuple):
@@ -235,6 +236,37 @@ MUTANTS = (
         "watermark=max(known) if known else None)",
         "tests/incremental/test_watermark.py::"
         "test_it_is_never_past_now_never_past_what_was_reached_and_never_moves_back",
+    ),
+    Mutant(
+        "a full disk is told to nobody",
+        "watch.py",
+        "StorageError(report.unsaved, hint=DISK_HINT) if report.unsaved else None",
+        "None",
+        "tests/faults/test_full_disk.py::test_a_daemon_whose_ledger_is_elsewhere_tells_of_it_and_goes_on_too",
+        long=True,
+    ),
+    Mutant(
+        "the kernel may end the daemon in the place of its run",
+        "daemon/child.py",
+        "        _give_way(self._process.pid)\n",
+        "",
+        f"tests/faults/test_memory.py::{STARVED}",
+        long=True,
+    ),
+    Mutant(
+        "a run goes on when its daemon is gone",
+        "cli/run_command.py",
+        '    pulse.when_orphaned(lambda: end("The scheduler is gone"))\n',
+        "",
+        "tests/daemon/test_scheduler.py::test_a_run_whose_daemon_was_killed_ends_too_whatever_it_waits_for",
+    ),
+    Mutant(
+        "a run that was asked to end is waited for as long as it likes",
+        "cli/run_command.py",
+        "    if not over.wait(GRACE_SECONDS):\n",
+        "    if not over.wait():\n",
+        "tests/doors/test_incremental_loader.py"
+        "::test_a_signal_ends_a_run_within_ten_seconds_though_an_answer_does_not_come",
     ),
 )
 

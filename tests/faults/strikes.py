@@ -1,5 +1,7 @@
 """Campaigns against the light entry point: start, strike at a random moment, look, start again, thousands of times.
 
+    python -m tests.faults.strikes kill|cut STRIKES [SEED]        for nights and weekends
+
 A chain is a folder that is struck again and again while its rounds go on: after each strike what lies there is looked
 at as it lies, and the next start is the restart of the one that was struck. At its end it comes through once without
 a fault, and the whole oracle looks, beside a folder that was never struck.
@@ -14,9 +16,10 @@ import select
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -116,7 +119,9 @@ class Campaign:
         """Strike one folder again and again, whose first rounds are done already, and let it come through."""
         shutil.rmtree(self._folder, ignore_errors=True)
         if begin:
-            self._copy_whole(begin - 1)
+            shutil.copytree(self._never_struck(begin - 1), self._folder)
+        # What this test itself has removed and copied is no business of the fault: no cut brings it back.
+        disks.run("sync", "--file-system", str(self._folder.parent))
         acked = _Acknowledged(begin)
         for _ in range(STRIKES_PER_CHAIN):
             self._one(acked)
@@ -153,12 +158,6 @@ class Campaign:
         if last not in self._wholes:
             self._wholes[last] = oracle.content(self._never_struck(last))
         return self._wholes[last]
-
-    def _copy_whole(self, last: int) -> None:
-        shutil.copytree(self._never_struck(last), self._folder)
-        disks.run(
-            "sync", "--file-system", str(self._folder)
-        )  # what this test itself copied is no business of the fault
 
     def _never_struck(self, last: int) -> Path:
         folder = self._whole / str(last)
@@ -232,3 +231,18 @@ def _pipe() -> Iterator[tuple[int, int]]:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def main(how: str, strikes: int, seed: int) -> None:
+    """Strike so often, and print what was done; raises as soon as an invariant does not hold."""
+    with tempfile.TemporaryDirectory() as name, disks.room(Path(name)) as room, ExitStack() as stack:
+        disk = stack.enter_context(disks.ext4(Path(name))) if how == "cut" else None
+        folder, strike = (room, kill) if disk is None else (disk.folder, cutting(disk))
+        done = Campaign(folder / "data", room / "whole", random.Random(seed), strike).run(strikes)
+    sys.stdout.write(f"{done.strikes:,} x {how}, seed {seed}: nothing lost; {done.told}\n")
+
+
+if __name__ == "__main__":
+    main(
+        sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else random.SystemRandom().randrange(10**6)
+    )

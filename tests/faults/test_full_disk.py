@@ -110,9 +110,12 @@ def fill_under_a_daemon(tmp_path: Path, *, with_ledger: bool) -> None:
             ballast.leave(0)
             program.hours_pass()
             until(lambda: ("begun", "cannot_work") in told(hook), f"somebody is told: {daemon.log}")
+            until(lambda: daemon.log.count("exit code 1") >= 3, f"the runs go on to fail: {daemon.log}")
             oracle.check(program.data, held=held)
             ballast.drop()
             until(lambda: len(oracle.content(program.data)) == len(held) + 4, "the new rows are there")
+            until(lambda: ("recovered", "cannot_work") in told(hook), f"its end is told too: {daemon.log}")
             assert daemon.stop() == 0
+        assert told(hook).count(("begun", "cannot_work")) == 1, "told once, however many runs there were"
         assert "Traceback" not in daemon.log
         program.comes_through(held)

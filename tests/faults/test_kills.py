@@ -26,14 +26,14 @@ def test_killed_at_any_moment_of_its_way_to_disk_nothing_acknowledged_is_lost_an
     tmp_path: Path, chance: random.Random, times: Times, tally: Tally
 ) -> None:
     with disks.room(tmp_path) as room:
-        done = strikes.Campaign(room / "data", tmp_path / "whole", chance, strikes.kill).run(times(40, 5_000))
+        done = strikes.Campaign(room / "data", tmp_path / "whole", chance, strikes.kill).run(times(40, 3_000))
     tally(1, "kill -9 of the light program", done.strikes, note=done.told)
 
 
 def test_whole_runs_killed_at_any_moment_lose_nothing_and_the_next_start_works_at_once(
     tmp_path: Path, chance: random.Random, times: Times, tally: Tally
 ) -> None:
-    rounds, written = times(2, 200), 0
+    rounds, written = times(2, 100), 0
     with whole(tmp_path, locations=3, sensors=3, days=20) as program:
         for _ in range(rounds):
             held = oracle.content(program.data)
@@ -54,7 +54,7 @@ def test_whole_runs_killed_at_any_moment_lose_nothing_and_the_next_start_works_a
 def test_daemons_and_their_runs_killed_at_any_moment_lose_nothing_and_the_next_start_goes_on(
     tmp_path: Path, chance: random.Random, tally: Tally
 ) -> None:
-    rounds = 60
+    rounds = 40
     with whole(tmp_path, locations=3, sensors=3, days=20) as program:
         for _ in range(rounds):
             held = oracle.content(program.data)

@@ -14,7 +14,7 @@ def test_whenever_the_power_is_cut_all_that_was_acknowledged_is_there_and_the_ne
 ) -> None:
     with disks.ext4(tmp_path) as disk:
         cut = strikes.cutting(disk)
-        done = strikes.Campaign(disk.folder / "data", tmp_path / "whole", chance, cut).run(times(40, 5_000))
+        done = strikes.Campaign(disk.folder / "data", tmp_path / "whole", chance, cut).run(times(40, 3_000))
         disk.unmount()
         disk.check()
     tally(4, "FS_IOC_SHUTDOWN of a loop-mounted ext4", done.strikes, note=done.told)

@@ -48,7 +48,7 @@ def program(tmp_path: Path) -> Iterator[Whole]:
 
 
 def test_of_starters_at_the_same_moment_exactly_one_gets_the_folder(tmp_path: Path, times: Times, tally: Tally) -> None:
-    rounds = times(30, 2000)
+    rounds = times(20, 300)
     with disks.room(tmp_path) as folder:
         for _ in range(rounds):
             assert _start_together(folder) == sorted(b"H" + b"R" * (STARTERS - 1))
@@ -62,13 +62,15 @@ def _start_together(folder: Path) -> list[int]:
     os.close(gate)
     os.close(opens)
     said = b""
-    while len(said) < STARTERS:
-        said += os.read(hears, STARTERS)
-    os.close(hears)
-    os.close(tells)
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    try:
+        while len(said) < STARTERS:
+            said += os.read(hears, STARTERS)
+    finally:
+        os.close(hears)
+        os.close(tells)
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     return sorted(said)
 
 
@@ -95,7 +97,7 @@ def _starter(folder: Path, gate: int, tells: int, opens: int) -> int:
 def test_of_programs_started_at_the_same_moment_one_works_and_the_others_touch_no_file(
     program: Whole, tally: Tally
 ) -> None:
-    rounds = 15
+    rounds = 8
     for _ in range(rounds):
         program.hours_pass()
         program.simulator.faults.inject("hang", "/v3/")
@@ -142,7 +144,7 @@ def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes], number: signa
 def test_a_run_asked_to_end_at_any_moment_does_so_in_time_and_loses_nothing(
     program: Whole, chance: random.Random, times: Times, tally: Tally
 ) -> None:
-    rounds = times(2, 120)
+    rounds = times(2, 100)
     for _ in range(rounds):
         held = oracle.content(program.data)
         _trouble(program, chance)
@@ -165,7 +167,7 @@ def test_a_run_asked_to_end_at_any_moment_does_so_in_time_and_loses_nothing(
 def test_a_daemon_asked_to_end_at_any_moment_does_so_in_time_and_loses_nothing(
     program: Whole, chance: random.Random, tally: Tally
 ) -> None:
-    rounds = 80
+    rounds = 50
     with receiver(hang) as hook:
         webhook = {"enabled": True, "url": hook.url(), "allow_private": True}
         change(program.program, notifications={"enabled": True, "webhook": webhook})

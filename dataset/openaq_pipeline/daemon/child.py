@@ -15,6 +15,8 @@ from pathlib import Path
 from openaq_pipeline import pulse
 from openaq_pipeline.config import FROM_FILE, MAX_CONFIG_BYTES
 from openaq_pipeline.files import LOCK_VARIABLE, storage_error
+from openaq_pipeline.monitoring.spare import VARIABLE as ALERTS
+from openaq_pipeline.monitoring.spare import Spare
 from openaq_pipeline.pulse import Pulse
 
 SCORE = 500
@@ -58,9 +60,9 @@ class Snapshot:
 class Child:
     """One command (`run` or `deliver`, and its flags), started on the snapshot's settings.
 
-    `lock` is the open lock of the data folder for it to hold on to, and `life` hears its signs of life; None for a
-    command that needs none. `ended` is called from another thread, once, with the exit code: negative for a signal.
-    Raises `OSError`.
+    `lock` is the open lock of the data folder for it to hold on to, `life` hears its signs of life, and `spare` is
+    where alerts are while the disk takes nothing; None for a command that needs none. `ended` is called from another
+    thread, once, with the exit code: negative for a signal. Raises `OSError`.
     """
 
     def __init__(
@@ -72,16 +74,17 @@ class Child:
         ended: Callable[[int], None],
         lock: int | None = None,
         life: Pulse | None = None,
+        spare: Spare | None = None,
     ) -> None:
         config = snapshot.descriptor()
         # -P: a types.py in the current folder must not stand in for Python's own.
         program = [sys.executable, "-P", "-m", "openaq_pipeline"]
         self._process = subprocess.Popen(  # noqa: S603 - our own program, with flags that were checked
             [*program, *command, "--config", f"/dev/fd/{config}", "--data-dir", str(folder)],
-            env=_environment(command[0], lock, life),
+            env=_environment(command[0], lock, life, spare),
             stdin=subprocess.DEVNULL,
             stdout=2,  # a daemon has no use for stdout; the report belongs to its log
-            pass_fds=[config, *([] if lock is None else [lock]), *([] if life is None else [life.descriptor])],
+            pass_fds=[config, *([] if lock is None else [lock]), *(each.descriptor for each in (life, spare) if each)],
             process_group=0,  # Ctrl-C reaches the daemon alone, which then stops the run in order
         )
         _give_way(self._process.pid)
@@ -109,7 +112,9 @@ def _give_way(pid: int) -> None:
         path.write_text(str(max(SCORE, int(path.read_text()))))
 
 
-def _environment(command: str, lock: int | None, life: Pulse | None) -> dict[str, str]:
+def _environment(
+    command: str, lock: int | None, life: Pulse | None = None, spare: Spare | None = None
+) -> dict[str, str]:
     """Return the daemon's environment, with what is handed on, and the package where this one was found.
 
     Secrets that the command has no use for are left out.
@@ -117,6 +122,7 @@ def _environment(command: str, lock: int | None, life: Pulse | None) -> dict[str
     paths = [str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     held = {} if lock is None else {LOCK_VARIABLE: str(lock)}
     heard = {} if life is None else {pulse.VARIABLE: life.name}
+    kept = {} if spare is None else {ALERTS: spare.name}
     withheld = NO_USE_FOR.get(command, set())
     ours = {name: value for name, value in os.environ.items() if name.removesuffix(FROM_FILE) not in withheld}
-    return {**ours, **held, **heard, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**ours, **held, **heard, **kept, "PYTHONPATH": os.pathsep.join(paths)}

@@ -18,6 +18,7 @@ from openaq_pipeline.monitoring.alerts import Book, due, update
 from openaq_pipeline.monitoring.channels import enabled_channels
 from openaq_pipeline.monitoring.conditions import between_runs
 from openaq_pipeline.monitoring.health import in_words
+from openaq_pipeline.monitoring.spare import Spare
 from openaq_pipeline.reports import Channel, Condition
 from openaq_pipeline.settings import Settings
 
@@ -29,14 +30,14 @@ PAUSE_SECONDS = 60.0
 HUNG_RUN = "hung_run"
 KILLED_RUN = "killed_run"
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, ...]
 
 
 class Courier:
     """Sends the notices of a data folder that wait for another try; one child at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, spare: Spare | None = None) -> None:
+        self._folder, self._spare = folder, spare
         self._stamp: Stamp | None = None
         self._book: Book | None = None
         self._child: Child | None = None
@@ -64,31 +65,32 @@ class Courier:
 
     def _start(self, snapshot: Snapshot) -> None:
         try:
-            self._child = Child(["deliver"], snapshot, folder=self._folder, ended=_tell_oddity)
+            self._child = Child(["deliver"], snapshot, folder=self._folder, ended=_tell_oddity, spare=self._spare)
         except OSError as error:
             log.error("The alerts that wait could not be sent: %s", error.strerror)  # noqa: TRY400 - a sentence
 
     def _refresh(self) -> None:
         """Read the book again if it has changed, and keep its outbox only: the rest may be megabytes."""
-        stamp = _stamp(self._folder / ".alerts.json")
+        stamp = (*_stamp(self._folder / ".alerts.json"), self._spare.stamp() if self._spare else 0)
         if stamp == self._stamp:
             return
         self._stamp, self._book = stamp, None
         try:
-            book = AlertFile(self._folder).read()
+            book = AlertFile(self._folder, self._spare).read()
         except PipelineError as error:
             log.warning("The alerts that wait could not be read: %s", error.advice)
             return
         self._book = Book(book.id, outbox=book.outbox) if book.outbox else None
 
 
-def note(settings: Settings, folder: Path, now: datetime, condition: Condition) -> None:
+def note(settings: Settings, folder: Path, now: datetime, condition: Condition, *, spare: Spare | None = None) -> None:
     """Note what became of a run that did not end by itself; the next one that does closes it. Logs what goes wrong."""
     cooldown = timedelta(hours=settings.monitoring.alerts.cooldown_hours)
     channels = enabled_channels(settings.notifications)
     found, moment = between_runs([condition]), now.replace(microsecond=0)
     try:
-        AlertFile(folder).change(moment, lambda book: update(book, found, moment, cooldown=cooldown, channels=channels))
+        file = AlertFile(folder, spare)
+        file.change(moment, lambda book: update(book, found, moment, cooldown=cooldown, channels=channels))
     except PipelineError as error:
         log.warning("The alert %r could not be noted: %s", condition.title, error.advice)
 
@@ -113,9 +115,9 @@ def _tell_oddity(code: int) -> None:
         log.warning("The sending of alerts ended with exit code %d", code)
 
 
-def _stamp(path: Path) -> Stamp | None:
+def _stamp(path: Path) -> Stamp:
     try:
         stat = path.stat()
     except OSError:
-        return None
+        return (0, 0, 0)
     return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -29,6 +29,7 @@ from openaq_pipeline.daemon.watchdog import Appointment, Limits, Reading, Silenc
 from openaq_pipeline.errors import ConfigError, PipelineError
 from openaq_pipeline.incremental.due import gap_of, next_due
 from openaq_pipeline.incremental.plan import room_for
+from openaq_pipeline.monitoring import spare
 from openaq_pipeline.monitoring.channels import enabled_channels
 from openaq_pipeline.pulse import Pulse
 from openaq_pipeline.reports import Condition
@@ -98,7 +99,8 @@ class Daemon:
         self._load, self._letters, self._lock, self._flags = load, letters, lock, flags
         self._limits_of, self._clocks = limits_of, clocks
         self._folder: Path = settings.data_dir
-        self._alarm, self._heartbeat, self._courier = Alarm(), Heartbeat(), Courier(self._folder)
+        self._spare = spare.made()
+        self._alarm, self._heartbeat, self._courier = Alarm(), Heartbeat(), Courier(self._folder, self._spare)
         self._settings, self._snapshot = settings, Snapshot(settings.config_path, self._folder)
         self._limits = self._limits_for(settings)
         self._last = None if settings.schedule.mode == "once" else last_start(self._folder)
@@ -130,6 +132,8 @@ class Daemon:
             self._courier.finish(LAST_SECONDS / 2)
             self._snapshot.close()
             self._pulse.close()
+            if self._spare is not None:
+                self._spare.close()
         self._heartbeat.finish(LAST_SECONDS)
         return self._exit
 
@@ -179,6 +183,7 @@ class Daemon:
                 folder=self._folder,
                 lock=self._lock,
                 life=self._pulse,
+                spare=self._spare,
                 ended=lambda code: self._letters.put(Ended(code)),
             )
         except OSError as error:
@@ -194,7 +199,7 @@ class Daemon:
         return ["--max-requests", str(room)]
 
     def _note(self, condition: Condition) -> None:
-        note(self._settings, self._folder, self._clocks.wall(), condition)
+        note(self._settings, self._folder, self._clocks.wall(), condition, spare=self._spare)
 
     def _finish(self, code: int) -> None:
         if code < 0 and not self._ending:

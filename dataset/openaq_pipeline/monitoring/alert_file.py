@@ -16,6 +16,7 @@ from openaq_pipeline.errors import RetriableError, StorageError
 from openaq_pipeline.files import exists, let_go, replacing, set_aside, storage_error, take_lock
 from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.monitoring.alerts import VERSION, Book, joined
+from openaq_pipeline.monitoring.spare import Spare, inherited
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +27,37 @@ WRITE_LOCK_SECONDS = 10.0
 class AlertFile:
     """The book in a data folder. Several processes and threads may change it: each reads, changes and replaces it.
 
-    While the disk refuses the file the book lives in memory, because a full disk is a reason to tell somebody. While it
-    can't even be read a book apart does, which is joined to the one on disk as soon as that can be.
+    While the disk refuses the file the book lives in memory, because a full disk is a reason to tell somebody; in
+    `spare`, if there is one, and then for the processes after this one too. None: the one that this process inherited.
+    While it can't even be read a book apart does, which is joined to the one on disk as soon as that can be.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, spare: Spare | None = None) -> None:
         self._folder = folder
         self._path = folder / ".alerts.json"
-        self._unsaved: Book | None = None
+        self._spare = spare or inherited()
+        self._kept: Book | None = None
         self._apart: Book | None = None
+
+    @property
+    def _unsaved(self) -> Book | None:
+        """Return the book that could not be stored; None: it is on disk."""
+        return self._kept if self._spare is None else _decoded(self._spare.read())
+
+    def _keep(self, book: Book | None) -> None:
+        """Remember a book that could not be stored; None: it is on disk."""
+        if self._spare is None:
+            self._kept = book
+        else:
+            self._spare.write(b"" if book is None else msgspec.json.encode(book))
 
     def read(self) -> Book:
         """Return the book as it is, for looking at; an empty one if there is none or it is damaged.
 
         Raises `StorageError` when the file can't be read.
         """
-        if self._unsaved is not None:
-            return self._unsaved
+        if (kept := self._unsaved) is not None:
+            return kept
         try:
             return self._stored() or Book(uuid4())
         except StorageError:
@@ -73,10 +88,10 @@ class AlertFile:
         try:
             with replacing(self._path) as file:
                 file.write(msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n")
-            self._unsaved = None
+            self._keep(None)
         except StorageError as error:
             log.warning("%s Alerts are kept in memory meanwhile.", error.advice)
-            self._unsaved = book
+            self._keep(book)
 
     def _load(self, now: datetime) -> Book | None:
         """Return the stored book or a new one, what is no book is set aside; None: the disk does not let it be read."""
@@ -90,20 +105,18 @@ class AlertFile:
             return None
         if self._apart is None:
             return book or Book(uuid4())
-        self._unsaved, self._apart = self._apart if book is None else joined(book, self._apart), None
-        return self._unsaved
+        together, self._apart = self._apart if book is None else joined(book, self._apart), None
+        self._keep(together)  # until it is saved, which it is now even if nothing else changes
+        return together
 
     def _stored(self) -> Book | None:
         """Return the book on disk; None if there is none, or none of this version with aware times."""
         try:
-            book = msgspec.json.decode(whole(self._path, BOOK_BYTES), type=Book)
+            return _decoded(whole(self._path, BOOK_BYTES))
         except FileNotFoundError:
-            return None
-        except UNREADABLE:
             return None
         except OSError as error:
             raise storage_error(error, self._path) from error
-        return book if book.version == VERSION and _times_have_zones(book) else None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -138,6 +151,15 @@ class AlertFile:
             yield True
         finally:
             let_go(descriptor)
+
+
+def _decoded(body: bytes) -> Book | None:
+    """Return a book; None if it is none of this version with aware times."""
+    try:
+        book = msgspec.json.decode(body, type=Book)
+    except UNREADABLE:
+        return None
+    return book if book.version == VERSION and _times_have_zones(book) else None
 
 
 def _times_have_zones(book: Book) -> bool:
