@@ -79,7 +79,7 @@ def test_a_run_that_hangs_is_ended_by_the_watchdog_and_the_next_one_comes(
     change(program, schedule={"interval_hours": 0.0003})
     daemon = schedule(code=SHORT_PATIENCE)
     wait_for_pages(place, 1)
-    daemon.logs("The run hangs: no sign of life for [12] s")
+    daemon.logs(r"The run hangs: no sign of life for \d s")
     wait_for_pages(place, 3)
     until(lambda: not daemon.runs(), "the run has ended")
     assert daemon.stop() == 0
@@ -102,11 +102,11 @@ def test_a_backfill_beside_it_hides_no_hang(place: Running, program: Program, sc
     daemon = schedule(code=SHORT_PATIENCE)
     wait_for_pages(place, 1)
     began = time.monotonic()
-    while "hangs" not in daemon.log and time.monotonic() - began < 8:
+    while "hangs" not in daemon.log and time.monotonic() - began < 30:
         (program.data / "changed").write_text("by another process")
         (program.data / "changed").unlink()
         time.sleep(0.1)
-    daemon.logs("The run hangs: no sign of life for [12] s", 0.1)
+    daemon.logs(r"The run hangs: no sign of life for \d s", 0.1)
     assert daemon.stop() == 0
 
 

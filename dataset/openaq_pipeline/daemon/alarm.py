@@ -6,10 +6,13 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import STATE_STOPPED
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +43,20 @@ class Alarm:
         threading.Thread(target=self._scheduler.shutdown, kwargs={"wait": False}, daemon=True).start()
 
 
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # APScheduler 3 has no types
+    """Ends quietly when it is shut down while it rings: then it looks in vain for the job that it has just done."""
+
+    def _process_jobs(self) -> Any:
+        try:
+            return super()._process_jobs()
+        except JobLookupError:
+            if self.state != STATE_STOPPED:
+                raise
+            return None
+
+
 def _started() -> BackgroundScheduler:
-    scheduler = BackgroundScheduler(
+    scheduler = _Scheduler(
         timezone=UTC,
         executors={"default": ThreadPoolExecutor(1)},
         # A late alarm rings all the same: the default drops what is a second late.
