@@ -31,6 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
     table.settle_seed(config)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker of xdist what belongs to the whole session."""
+    node.workerinput[table.SEED] = node.config.option.faults_seed
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     table.summary(terminalreporter)
 

@@ -13,7 +13,7 @@ from _pytest.terminal import TerminalReporter
 
 from tests.faults.catalogue import SCENARIOS
 
-PROPERTY = "fault"
+PROPERTY, SEED = "fault", "faults_seed"
 Row = tuple[int, str, int, int, str]
 """Number of the scenario, method, repetitions, losses, note."""
 
@@ -26,8 +26,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def settle_seed(config: pytest.Config) -> None:
-    """Choose the seed of this session, where none was given; workers of xdist get the options of their controller."""
-    if config.option.faults_seed is None:
+    """Choose the seed of this session, where none was given; a worker of xdist has that of its controller."""
+    if hasattr(config, "workerinput"):
+        config.option.faults_seed = config.workerinput[SEED]
+    elif config.option.faults_seed is None:
         config.option.faults_seed = random.SystemRandom().randrange(1_000_000)
 
 

@@ -8,8 +8,9 @@ count only in the location's history: here they are left over from an interrupte
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -17,12 +18,12 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from openaq_pipeline.bounded import LINE_BYTES, check_is_file, lines_of
+from openaq_pipeline.bounded import LINE_BYTES, NOTE_BYTES, check_is_file, lines_of, whole
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import exists, hold_location, keep_aside, remove_temporary, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
 from openaq_pipeline.ports import HistoryStore
-from openaq_pipeline.storage import salvage, sealed
+from openaq_pipeline.storage import leftovers, salvage, sealed
 from openaq_pipeline.storage.view import View
 
 ROWS_AT_ONCE = 1000
@@ -48,15 +49,24 @@ class LocationFiles:
         self._folder = folder
         # A visit asks for its file some ten times, and making a path costs more than looking the file up.
         self._path = lru_cache(maxsize=64)(folder.joinpath)
+        self._guard = threading.Lock()
+        self._left: dict[int, list[Path]] | None = None
 
     def path(self, location_id: int) -> Path:
         """Return where a location's measurements are."""
         path: Path = self._path(f"location_{int(location_id)}.json")
         return path
 
-    def lock(self, location_id: int) -> AbstractContextManager[None]:
-        """Hold a location for one read, merge and write."""
-        return hold_location(self._folder, location_id)
+    @contextmanager
+    def lock(self, location_id: int) -> Iterator[None]:
+        """Hold a location for one read, merge and write; what killed writers left of its files goes first."""
+        with hold_location(self._folder, location_id):
+            with self._guard:
+                if self._left is None:
+                    self._left = leftovers.find(self._folder)
+                left = self._left.pop(location_id, [])
+            leftovers.remove(left)
+            yield
 
     def mark(self, location_id: int) -> FileMark | None:
         """Return the file's size and time of change; None when there is no file."""
@@ -159,9 +169,11 @@ class LocationFiles:
         """Return what `disclaim` has noted; None: nothing."""
         path = self._loss_note(location_id)
         try:
-            return path.read_bytes()
+            return whole(path, NOTE_BYTES)
         except FileNotFoundError:
             return None
+        except UNREADABLE:
+            return LOST
         except OSError as error:
             raise storage_error(error, path) from error
 
