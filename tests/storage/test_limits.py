@@ -6,7 +6,8 @@ import errno
 import os
 import re
 import resource
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,23 @@ from tests.conftest import ROOT, Program, Simulate
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PACKAGE = ROOT / "dataset/openaq_pipeline"
+
+HANGS_AFTER_SECONDS = 30
+
+
+@pytest.fixture(autouse=True)
+def _no_hanging() -> Iterator[None]:
+    """Whoever opens a pipe that nobody writes to waits for ever: that is a failure, and not the end of all tests."""
+
+    def wake(*_: object) -> None:
+        raise AssertionError(f"hangs for {HANGS_AFTER_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, wake)
+    signal.alarm(HANGS_AFTER_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
 
 READERS: dict[str, Callable[[Path], object]] = {
     ".state.json": lambda folder: StateFile(folder).load(NOW),
