@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from openaq_pipeline.bounded import LINE_BYTES, check_is_file, lines_of
+from openaq_pipeline.bounded import LINE_BYTES, NOTE_BYTES, check_is_file, lines_of, whole
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.files import exists, hold_location, keep_aside, remove_temporary, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
@@ -159,9 +159,11 @@ class LocationFiles:
         """Return what `disclaim` has noted; None: nothing."""
         path = self._loss_note(location_id)
         try:
-            return path.read_bytes()
+            return whole(path, NOTE_BYTES)
         except FileNotFoundError:
             return None
+        except msgspec.DecodeError:
+            return LOSS_NOTE + LOST  # whatever it is, it is there: rather read too much again
         except OSError as error:
             raise storage_error(error, path) from error
 
