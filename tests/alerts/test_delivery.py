@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from openaq_pipeline import redact
 from openaq_pipeline.errors import DeliveryError
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import Sender, channels_of, problems
 from openaq_pipeline.monitoring.conditions import Assessment
 from openaq_pipeline.monitoring.delivery import Limits, Summary, deliver, send_test, tell
-from openaq_pipeline.reports import Channel, Notice
+from openaq_pipeline.reports import Channel, Condition, Notice
 from openaq_pipeline.settings import EmailSettings, NotificationSettings, SlackSettings, WebhookSettings
 from tests.alerts.conftest import Receive
 from tests.alerts.parts import NOW, condition, drip, free_port, hang, status
@@ -64,6 +65,20 @@ def file(tmp_path: Path) -> AlertFile:
 def told(file: AlertFile, channels: dict[Channel, Sender], clock: Clock, *keys: str, limits: Limits = QUICK) -> Summary:
     assessment = Assessment(tuple(map(condition, keys)))
     return tell(file, assessment, channels, cooldown_hours=24, clock=clock, limits=limits)
+
+
+def test_no_channel_is_told_a_secret_whatever_a_condition_was_made_of(
+    file: AlertFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redact, "_secrets", set())
+    monkeypatch.setattr(redact, "_redactor", redact.Redactor())
+    redact.hide(["canary-secret"])
+    channel = Told()
+    spoilt = Condition("quality", "warning", "of canary-secret", "said canary-secret", "see canary-secret")
+    tell(file, Assessment((spoilt,)), {"webhook": channel}, cooldown_hours=24, clock=Clock(), limits=QUICK)
+    (heard,) = channel.notices
+    assert "canary-secret" not in repr(heard)
+    assert heard.condition.title == f"of {redact.MASK}"
 
 
 def webhook(url: str, **others: Any) -> NotificationSettings:

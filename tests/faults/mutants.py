@@ -268,6 +268,77 @@ MUTANTS = (
         "tests/doors/test_incremental_loader.py"
         "::test_a_signal_ends_a_run_within_ten_seconds_though_an_answer_does_not_come",
     ),
+    Mutant(
+        "an error keeps the secrets it is made of",
+        "errors.py",
+        "super().__init__(clean(message))",
+        "super().__init__(message)",
+        "tests/faults/test_secrets.py::test_a_server_that_repeats_the_key_in_its_refusals_finds_no_ear",
+    ),
+    Mutant(
+        "a notice goes to its channel as it is",
+        "monitoring/delivery.py",
+        ".send(cleaned(notice), ",
+        ".send(notice, ",
+        "tests/alerts/test_delivery.py::test_no_channel_is_told_a_secret_whatever_a_condition_was_made_of",
+    ),
+    Mutant(
+        "the webhook's name is looked up again when it is dialled",
+        "monitoring/channels/webhook.py",
+        "self.sock = _dial(self._found, ",
+        "self.sock = _dial([self.host], ",
+        "tests/alerts/test_webhook.py::test_the_next_address_is_tried_when_one_refuses",
+    ),
+    Mutant(
+        "an alert to Slack is not escaped",
+        "monitoring/channels/slack.py",
+        'return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")',
+        "return str(text)",
+        "tests/faults/test_hostile_names.py::test_a_hostile_name_in_an_alert_is_no_markup_and_no_header",
+    ),
+    Mutant(
+        "formulas go into CSV",
+        "reading/flat.py",
+        'pc.if_else(pc.match_substring_regex(column, FORMULA), pc.binary_join_element_wise("\'", column, ""), column)',
+        "column",
+        "tests/faults/test_hostile_names.py"
+        "::test_a_hostile_name_is_stored_exactly_and_stays_a_text_wherever_it_is_shown",
+    ),
+    Mutant(
+        "new files are for everybody to read",
+        "files.py",
+        "0o640, 0o750",
+        "0o644, 0o755",
+        "tests/doors/test_permissions.py::test_nothing_in_the_data_folder_or_the_ledger_s_is_open_to_others",
+    ),
+    Mutant(
+        "a pipe is opened like a file",
+        "bounded.py",
+        "    if not stat.S_ISREG(mode):\n",
+        "    if mode == 0:\n",
+        "tests/storage/test_limits.py::test_what_is_no_file_says_so",
+    ),
+    Mutant(
+        "a list of latest rows is believed, however long it says it is",
+        "openaq/lists.py",
+        "if first.found > MOST_PAGES * PAGE_LIMIT:",
+        "if first.found > 1_000_000:",
+        "tests/openaq/test_limits.py::test_a_list_of_latest_rows_that_boasts_is_not_asked_page_by_page",
+    ),
+    Mutant(
+        "an id may have any width",
+        "openaq/parse.py",
+        "ParameterId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]",
+        "ParameterId = int",
+        "tests/openaq/test_limits.py::test_whatever_is_taken_for_a_row_fits_into_the_history",
+    ),
+    Mutant(
+        "a run of the daemon is given every secret",
+        "daemon/child.py",
+        "not in withheld}",
+        "is not None}",
+        "tests/daemon/test_secrets.py::test_a_child_is_given_the_secrets_that_it_needs_and_no_other",
+    ),
 )
 
 

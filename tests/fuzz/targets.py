@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import pyarrow.parquet as pq
 
-from openaq_pipeline import config
+from openaq_pipeline import columns, config
 from openaq_pipeline.daemon.last_run import last_start
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.incremental.cron import Cron
@@ -24,7 +25,9 @@ from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.openaq import archive_lines, parse
 from openaq_pipeline.openaq.answers import Answer, error_of
 from openaq_pipeline.redact import MASK, Redactor, one_line
-from openaq_pipeline.storage import licenses, salvage, sealed, selections
+from openaq_pipeline.storage import licenses, remains, salvage, sealed, selections
+from openaq_pipeline.storage.checks import year
+from openaq_pipeline.storage.history import WRITING, History
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.owed import Owed
@@ -158,6 +161,27 @@ def _redact(body: bytes) -> None:
     assert len(secret) < 4 or secret not in cleaned or secret in MASK
 
 
+def _year(body: bytes) -> None:
+    """All that reads a year of history: the store, what verify looks at, and what repair takes from it."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY) as folder:
+        store = History(Path(folder))
+        path = store.path(LOCATION, 2026)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(body)
+        year.look(path, 2026, NOW, ())
+        remains.read(path)
+        store.year(LOCATION, 2026)
+
+
+def _year_seed() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY) as folder:
+        store = History(Path(folder))
+        path = store.path(LOCATION, 2026)
+        path.parent.mkdir(parents=True)
+        pq.write_table(columns.to_table([STORED]), path, **WRITING)
+        return path.read_bytes()
+
+
 def _settings_seed() -> bytes:
     return Path(config.CHECKOUT, "config.yaml").read_bytes()
 
@@ -212,6 +236,7 @@ TARGETS: dict[str, tuple[Target, list[bytes]]] = {
         [b"[\n" + msgspec.json.encode(STORED) + b"\n]\n", b"[]\n"],
     ),
     "salvage": (_salvage, [b"[\n" + msgspec.json.encode(STORED) + b",\n" + msgspec.json.encode(STORED)]),
+    "year": (_may_fail(_year), [_year_seed()]),
     "cron": (_cron, [b"0 */2 * * *", b"5-10/2 0 1,15 JAN MON", b"* * 30 2 *"]),
     "redact": (_redact, [b"hunter22\nthe password is ", b"https://a.example/x?y=z\nto "]),
 }

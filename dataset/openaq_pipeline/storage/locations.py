@@ -173,7 +173,7 @@ class LocationFiles:
         except FileNotFoundError:
             return None
         except UNREADABLE:
-            return LOST
+            return LOST  # whatever it is, it is there: rather read too much again
         except OSError as error:
             raise storage_error(error, path) from error
 
