@@ -34,12 +34,13 @@ def seal(folder: Path, location_id: int, now: datetime) -> tuple[datetime | None
 
 
 def missing_years(folder: Path, location_id: int) -> list[int]:
-    """Return the years that a seal notes and whose file is not there; none where the seal can't be read."""
+    """Return the years that a seal notes, whose file is gone and that no repair owes; none if nobody can tell."""
     try:
-        noted = sealed.years(folder, location_id)
+        noted, spans = sealed.years(folder, location_id), Owed(folder).spans(location_id)
     except (FatalError, StorageError):
         return []
-    return sorted(noted.keys() - set(layout.years(sealed.history_folder(folder, location_id))))
+    gone = noted.keys() - set(layout.years(sealed.history_folder(folder, location_id)))
+    return sorted(year for year in gone if not any(span.start < noted[year] <= span.end for span in spans))
 
 
 def rejects(path: Path) -> tuple[int, Finding | None]:
