@@ -14,7 +14,7 @@ from tests.faults.conftest import Tally, Times
 from tests.faults.whole import started, whole
 
 MEGABYTE = 1 << 20
-TOO_LITTLE, ENOUGH = 18, 40
+TOO_LITTLE, ENOUGH = 18, 60
 """Megabytes with which a run does not even start, and with which it comes through."""
 
 ROOM_FOR_HALF_A_RUN = 16
@@ -23,7 +23,7 @@ ROOM_FOR_HALF_A_RUN = 16
 def test_killed_by_the_kernel_for_want_of_memory_a_run_loses_nothing_and_with_more_it_comes_through(
     tmp_path: Path, times: Times, tally: Tally
 ) -> None:
-    limits = range(TOO_LITTLE, ENOUGH, times(20, 1))
+    limits = range(TOO_LITTLE, ENOUGH, times(40, 2))
     with cgroup.cage("faults-run") as cage, whole(tmp_path, locations=3, sensors=3, days=20) as program:
         for megabytes in limits:
             held = oracle.content(program.data)

@@ -212,7 +212,8 @@ def test_a_second_signal_or_a_run_that_is_frozen_ends_all_the_same_with_files_wh
             else:
                 daemon.send(signal.SIGTERM)
                 time.sleep(chance.uniform(0, 0.5))
-            assert _end(daemon.process, signal.SIGTERM) == 0, daemon.log
+            # It may have ended of the first one already, and be gone but for Python's own end.
+            assert _end(daemon.process, signal.SIGTERM) in {0, -signal.SIGTERM}, daemon.log
             assert not daemon.runs()
         if program.data.exists():
             oracle.check(program.data, held=held)

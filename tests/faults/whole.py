@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,14 @@ from openaq_pipeline.simulator.clock import Clock, from_us
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds import named
 from tests.conftest import ROOT, Program
-from tests.daemon.conftest import HOUR, Scheduler, until
+from tests.daemon.conftest import HOUR, Scheduler
 from tests.faults import oracle
 
 BEHIND = timedelta(days=10)
 """The simulator's time begins so far in the past, and moves only when a test says so."""
+
+PATIENCE_SECONDS = 3.0
+"""So long a test waits for a request that a slow answer to the one before holds up."""
 
 
 class Whole:
@@ -44,9 +48,10 @@ class Whole:
         self.simulator.clock.advance(max(0, min(hours * 3600, left)))
 
     def wait_for_requests(self, process: subprocess.Popen[str], count: int) -> None:
-        """Wait until a program that was just started has asked so often, or has ended."""
-        enough = self.simulator.requests.total + count
-        until(lambda: self.simulator.requests.total >= enough or process.poll() is not None, f"{count} requests")
+        """Wait until a program that was just started has asked so often, has ended, or has taken long enough."""
+        enough, last = self.simulator.requests.total + count, time.monotonic() + PATIENCE_SECONDS
+        while self.simulator.requests.total < enough and process.poll() is None and time.monotonic() < last:
+            time.sleep(0.005)
 
     def started_with(self, prepare: Callable[[], object]) -> int:
         """Run once in a process that calls `prepare` first, and return its exit code."""
