@@ -25,6 +25,13 @@ def begin(file: AlertFile, key: str = "quality") -> Book:
     return file.change(NOW, lambda book: update(book, assessment, NOW, cooldown=COOLDOWN, channels=["slack"]))
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_look_that_may_change_the_book(tmp_path: Path) -> None:
+    left = tmp_path / "..alerts.json.tmp"
+    left.write_bytes(b"{")
+    AlertFile(tmp_path).change(NOW, lambda book: book)
+    assert not left.exists()
+
+
 def test_a_book_is_there_for_the_next_process(tmp_path: Path) -> None:
     book = begin(AlertFile(tmp_path))
     assert AlertFile(tmp_path).read() == book

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +13,7 @@ import msgspec
 
 from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import RetriableError, StorageError
-from openaq_pipeline.files import exists, let_go, replacing, set_aside, storage_error, take_lock
+from openaq_pipeline.files import exists, let_go, remove_temporary, replacing, set_aside, storage_error, take_lock
 from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.monitoring.alerts import VERSION, Book, joined
 from openaq_pipeline.monitoring.spare import Spare, inherited
@@ -95,6 +95,8 @@ class AlertFile:
 
     def _load(self, now: datetime) -> Book | None:
         """Return the stored book or a new one, what is no book is set aside; None: the disk does not let it be read."""
+        with suppress(OSError):  # the book is not written again until something changes
+            remove_temporary(self._path)
         try:
             book = self._stored()
             if book is None and exists(self._path):
