@@ -40,9 +40,9 @@ def read():
     settings = load(config=Path("config.yaml"))
     set_up(settings, to_file=True)
     return settings
-sys.exit(serve(read, limits_of=lambda *_: Limits(tick=0.1, margin=1, hung=1.5, grace=0.5)))
+sys.exit(serve(read, limits_of=lambda *_: Limits(tick=0.1, margin=1, hung=4, grace=0.5)))
 """
-PATIENT_LOOKS = QUICK_LOOKS.replace("hung=1.5", "hung=60")
+PATIENT_LOOKS = QUICK_LOOKS.replace("hung=4", "hung=60")
 WEBHOOK: frozenset[Channel] = frozenset({"webhook"})
 
 

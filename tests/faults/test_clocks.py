@@ -72,12 +72,12 @@ def test_a_run_that_is_paused_together_with_its_daemon_is_not_taken_for_hung(
         group = [daemon.process.pid, *daemon.runs()]
         for pid in group:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(2.5)  # longer than a run may be silent
+        time.sleep(5)  # longer than a run may be silent
         for pid in reversed(group):
             os.kill(pid, signal.SIGCONT)
         asked = wait_for_pages(place, before + 2)
         place.faults.clear()
-        assert asked[before + 1] - asked[before] < 2.5 + 5, f"pause {number}: nothing was made up"
+        assert asked[before + 1] - asked[before] < 5 + 10, f"pause {number}: nothing was made up"
     assert "hangs" not in daemon.log
     assert daemon.stop() == 0
     oracle.check(program.data, restarted=True)

@@ -81,8 +81,9 @@ class Soak:
 
     def __init__(self, program: Program, world: World, stack: ExitStack) -> None:
         self.program = program
-        self._passed, self._file = timedelta(0), program.folder / "clock"
-        self.clock = Clock(datetime.now().astimezone())
+        # In the past, so that no row lies in the future of those who look at them in the end.
+        self._passed, self._file = -timedelta(days=DAYS + 3), program.folder / "clock"
+        self.clock = Clock(datetime.now().astimezone() + self._passed)
         options = Options(requests_per_minute=0)
         self.simulator = stack.enter_context(running(world, options=options, clock=self.clock))
         self.server: Faulty = stack.enter_context(faulty(self.simulator.base_url))
@@ -92,7 +93,7 @@ class Soak:
 
     def forward(self, span: timedelta) -> None:
         self._passed += span
-        self._file.write_text(f"+{self._passed.total_seconds():.0f}\n")
+        self._file.write_text(f"{self._passed.total_seconds():+.0f}\n")
         self.clock.advance(span.total_seconds())
 
     @property
@@ -108,7 +109,7 @@ class Soak:
 
 @contextmanager
 def soaking(program: Program) -> Iterator[Soak]:
-    world = named.bench(locations=3, sensors=2, days=40, late_share=0.02)
+    world = named.bench(locations=3, sensors=2, days=80, late_share=0.02)
     with ExitStack() as stack:
         yield Soak(program, world, stack)
 
@@ -163,6 +164,7 @@ def test_thirty_days_leave_every_row_and_no_growth(
         change(
             program,
             schedule={"interval_hours": INTERVAL_SECONDS / 3600},
+            monitoring={"alerts": {"stale_after_hours": 3 * HOURS_PER_RUN}},
             notifications={"enabled": True, "webhook": webhook},
         )
         daemon = schedule(code=DAEMON, **soak.env)
@@ -190,7 +192,6 @@ def test_thirty_days_leave_every_row_and_no_growth(
         shown = oracle.content(fresh)
         assert {key for key in shown if key in found} == set(shown), "no row is lost"
         assert len(found) > len(ids) * 2 * 24 * DAYS * 0.9
-        assert len(soak.hook.received) < RUNS
     assert_level(sizes, tally)
 
 

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from openaq_pipeline import pulse
 from openaq_pipeline.cli.arguments import make_parser
 from openaq_pipeline.errors import ConfigError, LockHeld, PipelineError
 from openaq_pipeline.redact import clean
@@ -24,6 +25,7 @@ EXIT_FINE, EXIT_FELL_SHORT, EXIT_USAGE, EXIT_LOCKED, EXIT_BUG = range(5)
 def main(argv: Sequence[str] | None = None, *, prog: str = "openaq-pipeline") -> int:
     """Run one command and return its exit code: 0 fine, 1 fell short, 2 bad usage, 3 folder in use, 4 a bug."""
     _spare()
+    pulse.beat()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this terminal can't show ends no run

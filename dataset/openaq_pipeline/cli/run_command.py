@@ -50,6 +50,7 @@ def main(namespace: argparse.Namespace) -> int:
         locations=namespace.locations,
         log_level="DEBUG" if namespace.debug else None,
     )
+    pulse.beat()  # on a slow machine all these modules take their time
     span = span_of(namespace.date_from, namespace.date_to, utc_now())
     if span is not None and namespace.max_requests is not None:
         raise ConfigError("--max-requests is for polls", hint="A backfill leaves the polls their share by itself.")
