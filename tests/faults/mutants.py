@@ -93,7 +93,7 @@ MUTANTS = (
         "files.py",
         "    try:\n        sync_folder(folder.parent)\n    except OSError as error:\n        if made",
         "    try:\n        pass\n    except OSError as error:\n        if made",
-        f"{CUTS}[mending history and rejects]",
+        f"{CUTS}[move to the history]",
         long=True,
     ),
     Mutant(
@@ -122,10 +122,10 @@ MUTANTS = (
         ORACLE,
     ),
     Mutant(
-        "what is stored is not looked at: rows come twice",
-        "commit/recent.py",
-        "    merged = merge(stored[cut:], rows)\n",
-        "    merged = merge([], rows)\n    cut = len(stored)\n",
+        "a row that is read again comes twice",
+        "incremental/merge.py",
+        "    return Merged(sorted(rows.values(), key=file_order), ",
+        "    return Merged(sorted([*before.values(), *fresh.values()], key=file_order), ",
         ORACLE,
     ),
     Mutant(

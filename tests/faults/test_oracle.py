@@ -40,6 +40,7 @@ def test_rounds_hold_what_the_source_shows_on_both_sides_of_the_move(tmp_path: P
     lines: list[str] = []
     assert light.store(tmp_path, 0, light.FIRST_MOVE - 1, lines.append) == 0
     assert not (tmp_path / "history").exists()
+    assert oracle.check(tmp_path, restarted=True).keys() == places(light.FIRST_MOVE - 1)
     assert light.store(tmp_path, light.FIRST_MOVE, light.FIRST_MOVE + 1, lines.append) == 0
     assert (tmp_path / "history").exists()
     assert light.acknowledged("\n".join([*lines, ""])) == places(light.FIRST_MOVE + 1)

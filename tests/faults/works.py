@@ -13,9 +13,10 @@ from pathlib import Path
 from uuid import UUID
 
 import msgspec
+import pyarrow.parquet as pq
 
 from openaq_pipeline import load
-from openaq_pipeline.columns import to_table
+from openaq_pipeline.columns import HISTORY, to_table
 from openaq_pipeline.commit.across import commit_across
 from openaq_pipeline.commit.seal import open_history
 from openaq_pipeline.errors import PipelineError, RetriableError
@@ -30,7 +31,7 @@ from openaq_pipeline.reading.moments import EARLIEST, LATEST
 from openaq_pipeline.repair.local import Local
 from openaq_pipeline.settings import Settings, ValidationSettings
 from openaq_pipeline.storage import licenses, selections
-from openaq_pipeline.storage.history import History
+from openaq_pipeline.storage.history import LICENSES_KEY, SCHEMA_VERSION, VERSION_KEY, WRITING, History
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.owed import Owed
 from openaq_pipeline.storage.progress import Progress
@@ -235,14 +236,18 @@ def mend_live(folder: Path) -> None:
 
 
 def broken_year(folder: Path) -> None:
-    """Prepare a location whose history has a flipped byte, and a broken line among its rejects."""
+    """Prepare a location whose history can only be read in part, and a broken line among its rejects."""
     old_rows(folder)
     files = LocationFiles(folder)
     with files.lock(HERE):
         open_history(HERE, NEW_YEAR, files=files, licenses=(CC_BY,))
-    path = History(folder).path(HERE, 2025)
+    path, table = History(folder).path(HERE, 2025), History(folder).year(HERE, 2025)
+    with pq.ParquetWriter(path, HISTORY, **WRITING) as writer:
+        for half in (table.slice(0, table.num_rows // 2), table.slice(table.num_rows // 2)):
+            writer.write_table(half)
+        writer.add_key_value_metadata({VERSION_KEY: SCHEMA_VERSION, LICENSES_KEY: b"[]"})
     body = bytearray(path.read_bytes())
-    body[len(body) // 3] ^= 0xFF
+    body[pq.read_metadata(path).row_group(1).column(HISTORY.names.index("value")).data_page_offset + 20] ^= 0xFF
     path.write_bytes(bytes(body))
     (folder / "rejects").mkdir()
     (folder / "rejects" / f"location_{HERE}.jsonl").write_bytes(b'{"broken":')
