@@ -115,7 +115,7 @@ class AlertFile:
         """Return the book on disk; None if there is none, or none of this version with aware times."""
         try:
             return _decoded(whole(self._path, BOOK_BYTES))
-        except FileNotFoundError:
+        except (FileNotFoundError, *UNREADABLE):  # the latter: it is larger than any book
             return None
         except OSError as error:
             raise storage_error(error, self._path) from error
