@@ -43,10 +43,10 @@ MEASUREMENTS = pa.schema([pa.field("location_id", pa.int64(), nullable=False), *
 """The rows of any locations, in the field order of `location_{id}.json`."""
 
 
-def to_table(rows: Sequence[Measurement]) -> pa.Table:
-    """Return rows of one location as a table of schema `HISTORY`, in the order given."""
-    columns = [pa.array(list(map(attrgetter(field.name), rows)), field.type) for field in HISTORY]
-    return pa.table(columns, schema=HISTORY)
+def to_table(rows: Sequence[Measurement], schema: pa.Schema = HISTORY) -> pa.Table:
+    """Return rows of one location as a table of schema `HISTORY`, or of some of its columns, in the order given."""
+    columns = [pa.array(list(map(attrgetter(field.name), rows)), field.type) for field in schema]
+    return pa.table(columns, schema=schema)
 
 
 def to_rows(location_id: int, table: pa.Table) -> list[Measurement]:

@@ -125,7 +125,7 @@ def _restore(kept: Kept, rows: list[Measurement]) -> None:
         commit_across(kept.here, to_table(rows), files=LocationFiles(kept.data), judge=judge, licenses=None)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32))
 def test_whatever_rows_are_lost_each_is_found_on_its_day(kept: Kept, tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)

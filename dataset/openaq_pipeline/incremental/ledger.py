@@ -184,7 +184,7 @@ def grid(stamps: Stamps, held: Stamps, bounds: Stamps, step_seconds: int | None)
         steps = (edges - phase) // step_seconds
         rows = _between(held, edges[0] - step_seconds, edges[-1])
         due[here] = np.diff(steps)
-        absent[here] = due[here] - count(np.unique(-((phase - rows) // step_seconds)), steps)
+        absent[here] = due[here] - count(_once(-((phase - rows) // step_seconds)), steps)
     return Grid(due, absent, step_seconds)
 
 
@@ -195,7 +195,14 @@ def _tells(rows: int, edges: Stamps, step_seconds: int | None) -> bool:
 
 def _in_seconds(stamps: Stamps) -> Stamps:
     """Return stamps in seconds, fractions rounded up: a period has ended by then."""
-    return np.unique(-(-stamps // 1_000_000))
+    return _once(-(-stamps // 1_000_000))
+
+
+def _once(numbers: Numbers) -> Numbers:
+    """Return ascending numbers each once; numpy's own way looks at them as if they were in no order."""
+    fresh = np.ones(len(numbers), dtype=bool)
+    np.not_equal(numbers[1:], numbers[:-1], out=fresh[1:])
+    return numbers[fresh]
 
 
 def _between(stamps: Stamps, after: int, until: int) -> Stamps:

@@ -61,14 +61,14 @@ def read_keys(folder: Path, location_id: int, window: Window) -> pa.Table:
 
 def _read(folder: Path, location_id: int, wanted: Selection, schema: pa.Schema) -> pa.Table:
     """Return the wanted rows, with these columns of them."""
-    sealed, live = _live(folder, location_id, wanted.window)
+    sealed, live = _live(folder, location_id, wanted.window, schema)
     parts = [] if sealed is None else _history(folder, location_id, wanted, sealed, schema)
     if live is not None:
-        parts.append(_chosen(live, wanted).select(schema.names))
+        parts.append(_chosen(live, wanted))
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
-def _live(folder: Path, location_id: int, window: Window) -> tuple[datetime | None, pa.Table | None]:
+def _live(folder: Path, location_id: int, window: Window, schema: pa.Schema) -> tuple[datetime | None, pa.Table | None]:
     """Return the boundary to the history, None without one, and the rows behind it; None: the window ends before it."""
     path = live_file(folder, location_id)
     while True:  # the boundary only moves forward, a month at a time: this ends
@@ -80,7 +80,9 @@ def _live(folder: Path, location_id: int, window: Window) -> tuple[datetime | No
             break
     start, end = sealed or datetime.min.replace(tzinfo=UTC), window.end
     rows = [row for row in _rows(path, body, location_id) if start <= row.datetime <= end]
-    return sealed, to_table(rows if start > window.start else [row for row in rows if row.datetime > window.start])
+    if start <= window.start:
+        rows = [row for row in rows if row.datetime > window.start]
+    return sealed, to_table(rows, schema)
 
 
 def _bytes(path: Path) -> bytes:
