@@ -99,7 +99,7 @@ class LocationFiles:
 
     def _years(self, location_id: int) -> dict[int, datetime]:
         """Return the first stamp of each year of the history."""
-        if not sealed.history_folder(self._folder, location_id).exists():
+        if not exists(sealed.history_folder(self._folder, location_id)):
             return {}
         from openaq_pipeline.storage.history import History  # noqa: PLC0415 - as in `history`
 
