@@ -175,12 +175,21 @@ class _ArchiveIngest:
                 self._id, table, files=self._parts.rows, judge=self._parts.judge, licenses=self._licenses()
             )
             bad = {file for file, _ in found.problems}
-            good = ((file.day.isoformat(), stamp(file, self._window)) for file in files if file not in bad)
-            self._parts.progress.stored(self._id, good)
+            self._parts.progress.stored(self._id, self._noted(file for file in files if file not in bad))
         self._problems += [reason for _, reason in found.problems]
         self._note(done.change)
         self._count(done, rejects, table)
         self._parts.tally.add(rows=sum(counts.new for counts in done.counts.values()), files_done=len(files))
+
+    def _noted(self, files: Iterable[ArchiveFile]) -> list[tuple[str, ArchiveStamp]]:
+        """Return what is to be noted of files that are stored now: not less than is noted already."""
+        before, found = self._parts.progress.stored_files(self._id), []
+        for file in files:
+            day, now = file.day.isoformat(), stamp(file, self._window)
+            known = before.get(day)
+            if known is None or not known.holds(now):
+                found.append((day, now))
+        return found
 
     def _checked(self, found: ArchiveRows) -> tuple[pa.Table, list[Reject]]:
         """Return the rows of the window with what is known of their sensors, and the rows that are none."""

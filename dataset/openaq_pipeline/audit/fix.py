@@ -14,6 +14,7 @@ from openaq_pipeline.errors import PipelineError, Stopped
 from openaq_pipeline.ingest_archive import MOST_EAST, MOST_WEST
 from openaq_pipeline.model import Change, Window
 from openaq_pipeline.order import one_change
+from openaq_pipeline.repair.fetch import OwnStop
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.wiring import Stop, utc_now
 
@@ -109,7 +110,12 @@ class _Fix:
     def _fetch(self, source: Literal["archive", "api"], span: Window, days: Collection[date] | None) -> str | None:
         try:
             report = backfill(
-                self._settings, span, source=source, stop=self._stop, clock=self._clock, days=days and frozenset(days)
+                self._settings,
+                span,
+                source=source,
+                stop=OwnStop(self._stop),
+                clock=self._clock,
+                days=days and frozenset(days),
             )
         except Stopped:
             raise

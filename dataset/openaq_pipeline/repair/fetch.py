@@ -37,7 +37,7 @@ class _Way(NamedTuple):
     why_not: str | None
 
 
-class _OwnStop(Stop):
+class OwnStop(Stop):
     """A stop for one backfill, which may set it when it fails; it also ends with the repair's."""
 
     def __init__(self, outer: Stop) -> None:
@@ -167,7 +167,7 @@ class Fetching:
                 way.span,
                 source=way.source,
                 watcher=self._watcher,
-                stop=_OwnStop(self._stop),
+                stop=OwnStop(self._stop),
                 clock=self._clock,
             )
         except Stopped:
