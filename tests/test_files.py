@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from openaq_pipeline import files
+from openaq_pipeline import files, locks
 from openaq_pipeline.errors import ConfigError, LockHeld, RetriableError, StorageError
 
 DATASET = Path(__file__).resolve().parents[1] / "dataset"
@@ -299,7 +299,7 @@ def test_a_full_disk_keeps_the_old_version_and_says_what_to_do_and_heals_when_fr
 def test_a_read_only_disk_is_the_wrong_folder_and_says_why(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk", "size=64k,ro") as disk:
         with pytest.raises(ConfigError, match="can't be used: Read-only file system") as caught:
-            files.make_folder(disk)
+            locks.make_folder(disk)
         assert "--data-dir" in caught.value.hint
         with pytest.raises(StorageError) as refused:
             replace(disk / "file.json")
@@ -308,18 +308,18 @@ def test_a_read_only_disk_is_the_wrong_folder_and_says_why(tmp_path: Path) -> No
 
 def test_a_disk_that_went_read_only_under_a_folder_in_use_is_no_fault_of_the_settings(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk", "size=64k") as disk:
-        with files.hold_folder(disk):
+        with locks.hold_folder(disk):
             pass
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises(StorageError, match="Read-only"):
-            files.make_folder(disk)
+            locks.make_folder(disk)
 
 
 def test_a_full_disk_at_the_start_is_no_fault_of_the_settings(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk", "size=64k,nr_inodes=2") as disk:
         (disk / "last").touch()
         with pytest.raises(StorageError, match="No space left") as caught:
-            files.make_folder(disk)
+            locks.make_folder(disk)
         assert "Free some disk space" in caught.value.hint
 
 
@@ -419,15 +419,15 @@ def test_setting_aside_what_is_not_there_is_a_storage_error(tmp_path: Path) -> N
 
 def test_the_data_folder_is_made_with_those_above_it_and_nothing_is_left_in_it(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b" / "c"
-    files.make_folder(folder)
-    files.make_folder(folder)
+    locks.make_folder(folder)
+    locks.make_folder(folder)
     assert names(folder) == set()
 
 
 def test_what_a_start_left_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
     for name in (".probe", "..probe.tmp"):
         (tmp_path / name).write_bytes(OLD)
-    files.make_folder(tmp_path)
+    locks.make_folder(tmp_path)
     assert names(tmp_path) == set()
 
 
@@ -437,12 +437,12 @@ def test_starts_that_are_killed_again_and_again_leave_one_probe_and_the_next_tak
     for _ in range(3):
         child = os.fork()
         if child == 0:
-            monkeypatch.setattr(files, "make_durably", lambda _: None)  # its own sync is not meant
+            monkeypatch.setattr(locks, "make_durably", lambda _: None)  # its own sync is not meant
             monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL))
-            files.make_folder(tmp_path)
+            locks.make_folder(tmp_path)
         os.waitpid(child, 0)
         assert names(tmp_path) == {"..probe.tmp"}
-    files.make_folder(tmp_path)
+    locks.make_folder(tmp_path)
     assert names(tmp_path) == set()
 
 
@@ -491,13 +491,13 @@ def test_a_disk_that_fails_to_sync_a_folder_is_told_whoever_made_it(
 
 
 def test_letting_go_of_a_lock_is_no_reason_to_fail() -> None:
-    files.let_go(-1)
+    locks.let_go(-1)
 
 
 @pytest.mark.parametrize("where", ["file.json", "file.json/data"])
 def test_a_folder_that_can_not_be_is_a_mistake_of_the_settings(path: Path, where: str) -> None:
     with pytest.raises(ConfigError, match="can't be used") as caught:
-        files.make_folder(path.parent / where)
+        locks.make_folder(path.parent / where)
     assert "--data-dir" in caught.value.hint
 
 
@@ -506,7 +506,7 @@ def test_a_folder_that_can_not_be_is_a_mistake_of_the_settings(path: Path, where
 
 def holder(code: str, folder: Path) -> subprocess.Popen[str]:
     """Start a process that holds a lock, and wait until it does."""
-    body = f"import sys, time, pathlib\nfrom openaq_pipeline import files\nfolder = pathlib.Path(sys.argv[1])\n{code}"
+    body = f"import sys, time, pathlib\nfrom openaq_pipeline import locks\nfolder = pathlib.Path(sys.argv[1])\n{code}"
     process = subprocess.Popen(
         [sys.executable, "-c", f"{body}:\n print('held', flush=True); time.sleep(60)", str(folder)],
         stdout=subprocess.PIPE,
@@ -519,15 +519,15 @@ def holder(code: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def test_a_second_process_is_told_at_once_and_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
-    with holder("with files.hold_folder(folder)", tmp_path) as process:
+    with holder("with locks.hold_folder(folder)", tmp_path) as process:
         began = time.monotonic()
-        with pytest.raises(LockHeld, match="Another process is working on") as caught, files.hold_folder(tmp_path):
+        with pytest.raises(LockHeld, match="Another process is working on") as caught, locks.hold_folder(tmp_path):
             pass
         assert time.monotonic() - began < 5
         assert "--data-dir" in caught.value.hint
         process.kill()
         process.wait()
-        with files.hold_folder(tmp_path):
+        with locks.hold_folder(tmp_path):
             pass
 
 
@@ -536,21 +536,21 @@ def test_two_threads_of_one_process_do_not_share_the_folder(tmp_path: Path) -> N
 
     def hold() -> None:
         try:
-            with files.hold_folder(tmp_path):
+            with locks.hold_folder(tmp_path):
                 pass
         except LockHeld as error:
             caught.append(error)
 
-    with files.hold_folder(tmp_path):
+    with locks.hold_folder(tmp_path):
         thread = threading.Thread(target=hold)
         thread.start()
         thread.join()
-        with pytest.raises(LockHeld), files.hold_folder(tmp_path):  # nor does the same thread hold it twice
+        with pytest.raises(LockHeld), locks.hold_folder(tmp_path):  # nor does the same thread hold it twice
             pass
     assert len(caught) == 1
 
 
-@pytest.mark.parametrize("lock", [files.hold_folder, lambda folder: files.hold_location(folder, 7)])
+@pytest.mark.parametrize("lock", [locks.hold_folder, lambda folder: locks.hold_location(folder, 7)])
 def test_a_lock_is_free_again_after_an_exception(
     tmp_path: Path, lock: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
@@ -566,7 +566,7 @@ def test_of_many_threads_one_at_a_time_holds_a_location(tmp_path: Path) -> None:
 
     def work() -> None:
         for _ in range(5):
-            with files.hold_location(tmp_path, 7):
+            with locks.hold_location(tmp_path, 7):
                 inside.append(1)
                 most.append(len(inside))
                 time.sleep(0.001)
@@ -581,32 +581,32 @@ def test_of_many_threads_one_at_a_time_holds_a_location(tmp_path: Path) -> None:
 
 
 def test_locations_do_not_wait_for_each_other_nor_for_the_folder(tmp_path: Path) -> None:
-    with files.hold_folder(tmp_path), files.hold_location(tmp_path, 1), files.hold_location(tmp_path, 2):
+    with locks.hold_folder(tmp_path), locks.hold_location(tmp_path, 1), locks.hold_location(tmp_path, 2):
         assert (tmp_path / ".locks").is_dir()
 
 
 def test_a_held_location_is_waited_for_and_then_tried_another_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LOCATION_LOCK_SECONDS", 0.3)
-    with holder("with files.hold_location(folder, 7)", tmp_path) as process:
+    monkeypatch.setattr(locks, "LOCATION_LOCK_SECONDS", 0.3)
+    with holder("with locks.hold_location(folder, 7)", tmp_path) as process:
         began = time.monotonic()
         with (
             pytest.raises(RetriableError, match=r"Location 7 was locked by another process for 0\.3 s") as caught,
-            files.hold_location(tmp_path, 7),
+            locks.hold_location(tmp_path, 7),
         ):
             pass
         assert 0.25 < time.monotonic() - began < 15
         assert caught.value.hint
         process.kill()
         process.wait()
-        with files.hold_location(tmp_path, 7):
+        with locks.hold_location(tmp_path, 7):
             pass
 
 
 def test_a_lock_in_a_folder_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError), files.hold_location(tmp_path / "none", 7):
+    with pytest.raises(StorageError), locks.hold_location(tmp_path / "none", 7):
         pass
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(StorageError), files.hold_folder(tmp_path):
+    with pytest.raises(StorageError), locks.hold_folder(tmp_path):
         pass

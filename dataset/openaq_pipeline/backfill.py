@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from openaq_pipeline import files, run
+from openaq_pipeline import locks, run
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import due, plan, planner
 from openaq_pipeline.ingest import ingest
@@ -86,7 +86,7 @@ def backfill(
     watcher, stop, began, now = watcher or Watcher(), stop or Stop(), time.monotonic(), clock()
     job = msgspec.structs.replace(job_of(span, source, now), days=days)
     check(settings, job)
-    files.make_folder(settings.data_dir)
+    locks.make_folder(settings.data_dir)
     stores = Stores(settings)
     stores.load(now, repair=False)
     with ExitStack() as stack:

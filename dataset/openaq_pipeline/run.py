@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from openaq_pipeline import files, pulse, selection
+from openaq_pipeline import locks, pulse, selection
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import ingest
@@ -69,8 +69,8 @@ def run_once(
     watcher, stop, began = watcher or Watcher(), stop or Stop(), time.monotonic()
     order = Order(clock(), reset=reset)
     check_selection(settings)
-    files.make_folder(settings.data_dir)
-    with files.hold_folder(settings.data_dir), connected(settings, stop) as (client, budget):
+    locks.make_folder(settings.data_dir)
+    with locks.hold_folder(settings.data_dir), connected(settings, stop) as (client, budget):
         stores = Stores(settings)
         stores.load(order.now, repair=True)
         api = Api(client, clock)

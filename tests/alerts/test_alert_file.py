@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from openaq_pipeline.errors import RetriableError, StorageError
-from openaq_pipeline.files import take_lock
+from openaq_pipeline.locks import take_lock
 from openaq_pipeline.monitoring import alert_file
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Book, update

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from openaq_pipeline.audit import Audit, LocationAudit, audit
 from openaq_pipeline.audit.findings import Gap
-from openaq_pipeline.files import hold_location
+from openaq_pipeline.locks import hold_location
 from openaq_pipeline.model import Key, Measurement
 from openaq_pipeline.storage.history import History
 from openaq_pipeline.storage.locations import LocationFiles

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from openaq_pipeline.audit import audit
 from openaq_pipeline.errors import ConfigError, Stopped
-from openaq_pipeline.files import hold_location
+from openaq_pipeline.locks import hold_location
 from openaq_pipeline.model import Measurement, Reject
 from openaq_pipeline.settings import ArchiveSettings, ValidationSettings
 from openaq_pipeline.storage.ledgers import Ledgers

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from openaq_pipeline.cli import monitor_command
-from openaq_pipeline.files import hold_folder
+from openaq_pipeline.locks import hold_folder
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.simulator.server import Running

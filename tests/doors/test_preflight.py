@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from openaq_pipeline.files import hold_folder
+from openaq_pipeline.locks import hold_folder
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.faults import Fault
 from openaq_pipeline.simulator.server import Running

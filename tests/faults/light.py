@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-from openaq_pipeline import files
+from openaq_pipeline import locks
 from openaq_pipeline.errors import LockHeld, PipelineError
 from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import Location, Measurement, Page, Reject, Sensor, Window
@@ -208,8 +208,8 @@ def acknowledged(lines: str) -> set[tuple[int, int, datetime]]:
 def store(folder: Path, first: int, last: int, acknowledge: Acknowledge) -> int:
     """Do the rounds from first to last and return the exit code."""
     try:
-        files.make_folder(folder)
-        with files.hold_folder(folder):
+        locks.make_folder(folder)
+        with locks.hold_folder(folder):
             for number in range(first, last + 1):
                 Light(folder).round(number, acknowledge)
     except LockHeld as error:

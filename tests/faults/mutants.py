@@ -98,7 +98,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a killed start left stays",
-        "files.py",
+        "locks.py",
         '    probe = folder / ".probe"\n',
         '    probe = folder / f".probe-{os.getpid()}"\n',
         "tests/test_files.py::test_what_a_start_left_that_was_killed_goes_with_the_next",
@@ -217,7 +217,7 @@ MUTANTS = (
     ),
     Mutant(
         "two processes may work on one folder",
-        "files.py",
+        "locks.py",
         "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # once more changes nothing for an heir\n",
         "            pass\n",
         "tests/test_files.py::test_a_second_process_is_told_at_once_and_a_killed_holder_leaves_no_lock",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from openaq_pipeline import files
+from openaq_pipeline import locks
 from openaq_pipeline.errors import FatalError, RetriableError
 from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import Page, Window
@@ -47,7 +47,7 @@ def expected(sound: Path) -> oracle.Content:
 
 def poll(folder: Path, number: int = LAST + 1) -> light.MadeUp:
     """Do a round, the next one or a later one, and return the source that was asked."""
-    files.make_folder(folder)
+    locks.make_folder(folder)
     return light.Light(folder).round(number, lambda _line: None)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from openaq_pipeline import files
+from openaq_pipeline import locks
 from openaq_pipeline.errors import LockHeld
 from tests.faults import disks, oracle, strikes
 from tests.faults.conftest import Tally, Times
@@ -77,22 +77,22 @@ def test_daemons_and_their_runs_killed_at_any_moment_lose_nothing_and_the_next_s
 
 def test_the_lock_of_a_killed_holder_is_free_at_once(tmp_path: Path, times: Times, tally: Tally) -> None:
     rounds = times(20, 500)
-    (tmp_path / files.LOCK_FILE).write_text(
+    (tmp_path / locks.LOCK_FILE).write_text(
         str(os.getpid())
     )  # as a program with a file of its process id would find it
     for _ in range(rounds):
         reader, writer = os.pipe()
         holder = os.fork()
         if holder == 0:
-            files.take_folder(tmp_path)
+            locks.take_folder(tmp_path)
             os.write(writer, b".")
             signal.pause()
         assert os.read(reader, 1) == b"."
         with pytest.raises(LockHeld):
-            files.take_folder(tmp_path)
+            locks.take_folder(tmp_path)
         os.kill(holder, signal.SIGKILL)
         os.waitpid(holder, 0)
-        os.close(files.take_folder(tmp_path))
+        os.close(locks.take_folder(tmp_path))
         os.close(reader)
         os.close(writer)
     tally(12, "kill -9 of the holder, then a start", rounds)

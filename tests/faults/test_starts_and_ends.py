@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from openaq_pipeline import files
+from openaq_pipeline import locks
 from openaq_pipeline.errors import LockHeld
 from openaq_pipeline.simulator.faults import Kind
 from tests.alerts.parts import hang, receiver
@@ -82,8 +82,8 @@ def _starter(folder: Path, gate: int, tells: int, opens: int) -> int:
     os.close(opens)
     os.read(gate, 1)
     try:
-        files.make_folder(folder)
-        files.take_folder(folder)
+        locks.make_folder(folder)
+        locks.take_folder(folder)
         os.write(tells, b"H")
     except LockHeld:
         os.write(tells, b"R")

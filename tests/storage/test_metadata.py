@@ -13,7 +13,7 @@ import pytest
 
 from openaq_pipeline.bounded import whole
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import hold_descriptions
+from openaq_pipeline.locks import hold_descriptions
 from openaq_pipeline.model import License, Location, Sensor
 from openaq_pipeline.ports import MetadataStore
 from openaq_pipeline.storage import metadata

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from openaq_pipeline import columns
 from openaq_pipeline.backfill import backfill
-from openaq_pipeline.files import hold_location
+from openaq_pipeline.locks import hold_location
 from openaq_pipeline.model import Measurement, Reject, Window, file_order
 from openaq_pipeline.repair import Mended, repair
 from openaq_pipeline.run import run_once

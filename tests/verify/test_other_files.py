@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from openaq_pipeline import files
+from openaq_pipeline import files, locks
 from openaq_pipeline.columns import to_table
 from openaq_pipeline.errors import FatalError
 from openaq_pipeline.model import Measurement
@@ -194,7 +194,7 @@ def test_a_state_that_says_more_than_the_data_is_held_back(
 def test_while_a_run_holds_the_folder_its_state_is_left_to_it_and_that_is_said(kept: Kept) -> None:
     change_state(kept, lambda stamp: stamp + timedelta(minutes=1))
     state = (kept.data / ".state.json").read_bytes()
-    with files.hold_folder(kept.data):
+    with locks.hold_folder(kept.data):
         mended = kept.repair()
     assert [one.what for one in mended if not one.complete] == [
         f"a run is at work on this folder; its next one holds location {kept.here} back to what is stored"

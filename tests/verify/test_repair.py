@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from openaq_pipeline import files
+from openaq_pipeline import files, locks
 from openaq_pipeline.backfill import backfill
 from openaq_pipeline.errors import Stopped
 from openaq_pipeline.model import ArchiveStamp, Window
@@ -88,10 +88,10 @@ def test_a_history_of_before_years_were_noted_is_sound_and_notes_them_with_the_n
     kept.seal.write_text(f'{{"version":1,"sealed_to":"{to:%Y-%m-%dT%H:%M:%SZ}"}}\n')
     assert kept.errors() == []
     store = History(kept.data)
-    with files.hold_location(kept.data, kept.here):
+    with locks.hold_location(kept.data, kept.here):
         store.write(kept.here, kept.years[0], store.year(kept.here, kept.years[0]), None)
     assert sealed.years(kept.data, kept.here) == {kept.years[0]: noted[kept.years[0]]}
-    with files.hold_location(kept.data, kept.here):
+    with locks.hold_location(kept.data, kept.here):
         locations.LocationFiles(kept.data).seal(kept.here, to)
     assert sealed.years(kept.data, kept.here) == noted
 

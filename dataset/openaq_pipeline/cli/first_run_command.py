@@ -12,7 +12,7 @@ from openaq_pipeline.cli import show
 from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.cli.run_command import apply, exit_code, stopping
 from openaq_pipeline.config import home, load
-from openaq_pipeline.files import make_folder
+from openaq_pipeline.locks import make_folder
 from openaq_pipeline.reports import RunReport
 from openaq_pipeline.run import run_once
 from openaq_pipeline.settings import Settings

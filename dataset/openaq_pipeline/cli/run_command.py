@@ -23,7 +23,7 @@ from openaq_pipeline.cli.arguments import range_end
 from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError, LockHeld, PipelineError, Stopped
-from openaq_pipeline.files import LOCK_VARIABLE
+from openaq_pipeline.locks import LOCK_VARIABLE
 from openaq_pipeline.mirror import after_run
 from openaq_pipeline.model import Window
 from openaq_pipeline.monitoring.log import set_up

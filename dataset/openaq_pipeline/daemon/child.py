@@ -14,7 +14,8 @@ from pathlib import Path
 
 from openaq_pipeline import pulse
 from openaq_pipeline.config import FROM_FILE, MAX_CONFIG_BYTES
-from openaq_pipeline.files import LOCK_VARIABLE, storage_error
+from openaq_pipeline.files import storage_error
+from openaq_pipeline.locks import LOCK_VARIABLE
 from openaq_pipeline.monitoring.spare import VARIABLE as ALERTS
 from openaq_pipeline.monitoring.spare import Spare
 from openaq_pipeline.pulse import Pulse

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from openaq_pipeline import files
+from openaq_pipeline import locks
 from openaq_pipeline.daemon import systemd
 from openaq_pipeline.daemon.alarm import Alarm
 from openaq_pipeline.daemon.child import Child, Snapshot
@@ -67,12 +67,12 @@ def serve(
     clocks = clocks or Clocks()
     with mailbox() as letters:  # first, so that a signal during the start ends it in order too
         settings = checked(load(), clocks)
-        files.make_folder(settings.data_dir)
-        lock = files.take_folder(settings.data_dir)
+        locks.make_folder(settings.data_dir)
+        lock = locks.take_folder(settings.data_dir)
         try:
             return Daemon(load, settings, letters, lock=lock, flags=flags, limits_of=limits_of, clocks=clocks).run()
         finally:
-            files.let_go(lock)
+            locks.let_go(lock)
 
 
 def checked(settings: Settings, clocks: Clocks) -> Settings:

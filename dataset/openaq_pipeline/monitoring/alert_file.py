@@ -13,7 +13,8 @@ import msgspec
 
 from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import RetriableError, StorageError
-from openaq_pipeline.files import exists, let_go, remove_temporary, replacing, set_aside, storage_error, take_lock
+from openaq_pipeline.files import exists, remove_temporary, replacing, set_aside, storage_error
+from openaq_pipeline.locks import let_go, take_lock
 from openaq_pipeline.model import UNREADABLE
 from openaq_pipeline.monitoring.alerts import VERSION, Book, joined
 from openaq_pipeline.monitoring.spare import Spare, inherited

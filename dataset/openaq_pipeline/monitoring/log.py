@@ -24,7 +24,7 @@ from typing import TextIO
 
 from openaq_pipeline import redact
 from openaq_pipeline.errors import PipelineError
-from openaq_pipeline.files import make_folder
+from openaq_pipeline.locks import make_folder
 from openaq_pipeline.monitoring.log_file import SharedLogFile
 from openaq_pipeline.redact import clean, one_line
 from openaq_pipeline.settings import Settings, secrets_of

@@ -26,7 +26,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import FILE_MODE, FOLDER_MODE, let_go, set_aside, take_lock
+from openaq_pipeline.files import FILE_MODE, FOLDER_MODE, set_aside
+from openaq_pipeline.locks import let_go, take_lock
 
 MINUTE_SECONDS = 61.0
 """A minute and a second: two requests do not travel equally long, and the server counts when they arrive."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from openaq_pipeline.errors import LockHeld
-from openaq_pipeline.files import hold_folder, make_folder, probing, replacing
+from openaq_pipeline.files import replacing
+from openaq_pipeline.locks import hold_folder, make_folder, probing
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.log import path_of
 from openaq_pipeline.monitoring.log_file import SharedLogFile

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from openaq_pipeline import files
+from openaq_pipeline import files, locks
 from openaq_pipeline.errors import LockHeld, PipelineError
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.repair.mended import Mended
@@ -41,7 +41,7 @@ def mend(folder: Path, found: Verified, now: datetime) -> Iterator[Mended]:
 
 def _set_aside(folder: Path, name: str, then: str, now: datetime) -> Mended:
     try:
-        with files.hold_folder(folder):
+        with locks.hold_folder(folder):
             return Mended(name, f"set aside as {files.set_aside(folder / name, now).name}; {then}")
     except LockHeld:
         return Mended(name, "a run is at work on this folder; the next one sets it aside itself", complete=False)
@@ -53,7 +53,7 @@ def _remove(folder: Path, name: str) -> Iterator[Mended]:
     """Remove half a file under the lock that its writer would hold; while a run is at work it may be that one's."""
     path, location = folder / name, _LOCATION.search(name)
     try:
-        with files.hold_location(folder, int(location[1])) if location else files.hold_folder(folder):
+        with locks.hold_location(folder, int(location[1])) if location else locks.hold_folder(folder):
             if files.exists(path):
                 files.remove_durably(path)
                 yield Mended(name, "removed; it was never finished")

@@ -13,8 +13,8 @@ from datetime import datetime
 import msgspec
 
 from openaq_pipeline.errors import LockHeld
-from openaq_pipeline.files import hold_folder
 from openaq_pipeline.incremental import watermark
+from openaq_pipeline.locks import hold_folder
 from openaq_pipeline.quality.rules import RULES
 from openaq_pipeline.repair.mended import Mended
 from openaq_pipeline.storage.checks.location import look

@@ -20,7 +20,8 @@ import msgspec
 
 from openaq_pipeline.bounded import LINE_BYTES, NOTE_BYTES, check_is_file, lines_of, whole
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import exists, hold_location, keep_aside, remove_temporary, replacing, storage_error
+from openaq_pipeline.files import exists, keep_aside, remove_temporary, replacing, storage_error
+from openaq_pipeline.locks import hold_location
 from openaq_pipeline.model import UNREADABLE, FileMark, Key, Measurement, Stored, file_order
 from openaq_pipeline.ports import HistoryStore
 from openaq_pipeline.storage import leftovers, salvage, sealed

@@ -13,7 +13,8 @@ import msgspec
 
 from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import PipelineError
-from openaq_pipeline.files import hold_descriptions, remove_temporary, replacing, set_aside, storage_error
+from openaq_pipeline.files import remove_temporary, replacing, set_aside, storage_error
+from openaq_pipeline.locks import hold_descriptions
 from openaq_pipeline.model import UNREADABLE, Location
 from openaq_pipeline.storage.pace import Pace
 

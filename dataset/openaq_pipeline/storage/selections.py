@@ -14,7 +14,8 @@ import msgspec
 
 from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.errors import FatalError
-from openaq_pipeline.files import hold_descriptions, replacing, set_aside, storage_error
+from openaq_pipeline.files import replacing, set_aside, storage_error
+from openaq_pipeline.locks import hold_descriptions
 from openaq_pipeline.model import UNREADABLE, Location
 from openaq_pipeline.places import Selection
 from openaq_pipeline.ports import MetadataStore

@@ -15,7 +15,8 @@ import msgspec
 
 from openaq_pipeline.bounded import LINE_BYTES as LONGEST_LINE_BYTES
 from openaq_pipeline.bounded import check_is_file
-from openaq_pipeline.files import let_go, storage_error
+from openaq_pipeline.files import storage_error
+from openaq_pipeline.locks import let_go
 
 AT_ONCE_BYTES = 1 << 17
 LINE_BYTES = 512

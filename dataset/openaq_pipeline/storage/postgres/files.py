@@ -11,7 +11,8 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from openaq_pipeline.bounded import check_is_file, lines_of
 from openaq_pipeline.errors import StorageError
-from openaq_pipeline.files import hold_location, storage_error
+from openaq_pipeline.files import storage_error
+from openaq_pipeline.locks import hold_location
 from openaq_pipeline.model import UNREADABLE, FileMark, Measurement
 from openaq_pipeline.storage import sealed
 from openaq_pipeline.storage.locations import LocationFiles
