@@ -110,7 +110,7 @@ def _location(found: LocationAudit) -> Iterator[str]:
 def _gap(gap: Gap) -> str:
     sensor = f"sensor {gap.sensors_id}" + (f" ({gap.parameter})" if gap.parameter else "")
     span = f"{gap.first}" if gap.first == gap.last else f"{gap.first} to {gap.last}"
-    rows = "" if gap.rows is None else f", {count(gap.rows, 'row')}"
+    rows = f", {count(gap.rows, 'row')}" if gap.rows else ""
     return f"{NAMES[gap.kind][0]}: {sensor}, {span}{rows}"
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openaq_pipeline.bounded import ROWS_BYTES, whole
 from openaq_pipeline.columns import HISTORY, NAME
 from openaq_pipeline.files import storage_error
 from openaq_pipeline.model import UNREADABLE, License
@@ -34,42 +35,35 @@ class Remains(msgspec.Struct, frozen=True):
 def read(path: Path) -> Remains:
     """Return what can be read of a file; nothing of one that is no Parquet file any more.
 
-    A disk that refuses for a moment looks the same to Arrow as damage, so what is not whole is read once more. Raises
-    `StorageError` where Arrow does tell that the disk refuses.
+    Python reads the bytes, and not Arrow, which tells a disk that refuses from damage only sometimes. Raises
+    `StorageError` where the disk refuses.
     """
-    found = _read(path)
-    return found if found.whole else max(found, _read(path), key=lambda each: each.rows.num_rows)
-
-
-def _read(path: Path) -> Remains:
-    """Return what can be read of a file now."""
+    nothing = Remains(HISTORY.empty_table(), None, None, whole=False)
     try:
-        with opened(path) as file:
-            there = file.schema_arrow.names
-            parts = [_group(file, group, there, path) for group in range(file.num_row_groups)]
-            told, noted = file.metadata.num_rows, (file.metadata.metadata or {}).get(LICENSES_KEY, b"")
-    except NO_FILE as error:
-        _check_disk(error, path)
-        return Remains(HISTORY.empty_table(), None, None, whole=False)
-    rows = pa.concat_tables([HISTORY.empty_table(), *(table for table, _ in parts)]).unify_dictionaries()
-    whole = all(complete for _, complete in parts) and rows.num_rows == told
-    return Remains(rows, told, _licenses(noted), whole)
-
-
-def _check_disk(error: Exception, path: Path) -> None:
-    """Raise `StorageError` for an error of the system; those of Arrow about what it has read have no number."""
-    if isinstance(error, OSError) and error.errno:
+        body = pa.py_buffer(whole(path, ROWS_BYTES))
+    except UNREADABLE:
+        return nothing
+    except OSError as error:
         raise storage_error(error, path) from error
+    try:
+        with opened(body) as file:
+            there = file.schema_arrow.names
+            parts = [_group(file, group, there) for group in range(file.num_row_groups)]
+            told, noted = file.metadata.num_rows, (file.metadata.metadata or {}).get(LICENSES_KEY, b"")
+    except NO_FILE:
+        return nothing
+    rows = pa.concat_tables([HISTORY.empty_table(), *(table for table, _ in parts)]).unify_dictionaries()
+    complete = all(complete for _, complete in parts) and rows.num_rows == told
+    return Remains(rows, told, _licenses(noted), complete)
 
 
-def _group(file: pq.ParquetFile, group: int, there: list[str], path: Path) -> tuple[pa.Table, bool]:
+def _group(file: pq.ParquetFile, group: int, there: list[str]) -> tuple[pa.Table, bool]:
     """Return the rows of a row group, and whether all of their values could be read."""
     for lost in (set[str](), FACTS):
         names = [name for name in HISTORY.names if name in there and name not in lost]
         try:
             table = _conforming(file.read_row_group(group, columns=names, use_threads=False))
-        except NO_FILE as error:
-            _check_disk(error, path)
+        except NO_FILE:
             continue
         return table, not lost and len(names) == len(HISTORY)
     return HISTORY.empty_table(), False

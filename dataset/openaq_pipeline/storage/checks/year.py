@@ -47,12 +47,15 @@ def look(path: Path, year: int, sealed_to: datetime | None, issues: Collection[s
         return Look((no_file(error),), 0, None)
 
 
-def opened(path: Path) -> pq.ParquetFile:
-    """Return an open file that checks its pages as they are read; raises one of `NO_FILE`."""
-    check_is_file(path)
-    there = pq.read_schema(path).names  # it refuses to be told of columns that are not there
+def opened(source: Path | pa.Buffer) -> pq.ParquetFile:
+    """Return an open file, or what was read of one, that checks its pages when they are read; raises `NO_FILE`."""
+    there = pq.read_schema(_readable(source)).names  # a file refuses to be told of columns that are not there
     texts = [name for name in TEXTS if name in there]
-    return pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True)
+    return pq.ParquetFile(_readable(source), read_dictionary=texts, page_checksum_verification=True)
+
+
+def _readable(source: Path | pa.Buffer) -> Path | pa.BufferReader:
+    return source if isinstance(source, Path) else pa.BufferReader(source)
 
 
 def no_file(error: Exception) -> Finding:
