@@ -257,6 +257,6 @@ class IngestMachine(RuleBasedStateMachine):
 
 
 IngestMachine.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestIngest = IngestMachine.TestCase

@@ -51,7 +51,7 @@ def without_issues(found: list[Measurement]) -> list[Measurement]:
     return [msgspec.structs.replace(row, issues=()) for row in found]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(rows, max_size=25), st.lists(rows, max_size=25))
 def test_columns_merge_as_rows_do(before: list[Measurement], incoming: list[Measurement]) -> None:
     stored = merge([], before).rows

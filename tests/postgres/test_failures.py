@@ -264,7 +264,7 @@ def marks_are_true(copy: Copy, part_rows: dict[tuple[int, str], int]) -> None:
     assert twice == []
 
 
-KILLS = 12
+KILLS = 6
 
 
 def test_killed_at_any_moment_nothing_is_lost_or_doubled(own: tuple[Server, Copy]) -> None:

@@ -173,7 +173,7 @@ def test_the_judges_issues_are_given_when_series_are_too_many_to_be_taken_one_by
 def test_the_rows_that_are_compared_break_every_rule() -> None:
     found: Counter[str] = Counter()
 
-    @settings(max_examples=200, database=None, derandomize=True, deadline=None)
+    @settings(max_examples=100, database=None, derandomize=True, deadline=None)
     @given(SORTED)
     def count(rows: list[Measurement]) -> None:
         found.update(name for names in in_bulk(JUDGE, rows) for name in names)

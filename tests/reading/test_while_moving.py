@@ -122,7 +122,7 @@ def test_a_history_file_that_is_replaced_under_a_query_never_gives_half_an_answe
     thread = threading.Thread(target=churn)
     thread.start()
     try:
-        for _ in range(5):
+        for _ in range(3):
             with suppress(RetriableError):
                 check()
             assert load(data_dir=folder, start=MONTHS[17]).num_rows == sum(row.datetime > MONTHS[17] for row in found)

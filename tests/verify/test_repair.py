@@ -138,7 +138,7 @@ def test_a_column_of_mere_facts_that_is_lost_takes_no_row_with_it(kept: Kept) ->
     assert kept.errors() == []
 
 
-@pytest.mark.parametrize("damage", [cut_year, cut_live, lose_seal, everything])
+@pytest.mark.parametrize("damage", [lose_seal, everything])
 def test_a_repair_that_is_killed_before_any_of_its_writes_loses_nothing_and_is_taken_up_again(
     kept: Kept, damage: Damage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
