@@ -19,6 +19,7 @@ from openaq_pipeline.cli.arguments import make_parser
 from openaq_pipeline.model import Measurement
 from openaq_pipeline.simulator.worlds import named
 from tests.conftest import ROOT, Program, Simulate
+from tests.faults.catalogue import SCENARIOS
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -141,3 +142,16 @@ def test_what_security_md_is_shown_by_exists() -> None:
     assert len(named) > 15
     for path in named:
         assert (ROOT / path).exists(), path
+
+
+def test_every_test_that_the_documents_name_exists() -> None:
+    named = {found for path in DOCUMENTS for found in re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", path.read_text())}
+    for module, test in named:
+        assert f"def {test}(" in (ROOT / module).read_text(), f"{module}::{test}"
+
+
+def test_the_track_record_has_every_scenario_of_the_catalogue() -> None:
+    record = (ROOT / "docs/RELIABILITY.md").read_text()
+    for number, scenario in SCENARIOS.items():
+        fault = scenario.fault.replace("|", "\\|")
+        assert f"| {number} {fault} |" in record, f"scenario {number}"
