@@ -45,14 +45,14 @@ class Pulse:
 
 def beat() -> None:
     """Tell the daemon, if one started this process, that the work gets on; never waits, and never fails."""
-    if (descriptor := _inherited()) is not None:
+    if (descriptor := _own_end()) is not None:
         with suppress(OSError):  # a full pipe says it all already; a daemon that is gone needs no sign
             os.write(descriptor, b".")
 
 
 def when_orphaned(call: Callable[[], None]) -> None:
     """Have `call` called from another thread as soon as the daemon is gone that started this process, if one did."""
-    if (descriptor := _inherited()) is None:
+    if (descriptor := _own_end()) is None:
         return
     ears = select.poll()
     ears.register(descriptor, 0)  # that nobody listens any more is told without being asked for
@@ -64,9 +64,15 @@ def when_orphaned(call: Callable[[], None]) -> None:
     threading.Thread(target=wait, name="orphan", daemon=True).start()
 
 
-def _inherited() -> int | None:
+def _own_end() -> int | None:
     """Return this process's end of the pipe; None if no daemon has started it."""
-    number, _, inode = os.environ.get(VARIABLE, "").partition(":")
+    found = inherited(VARIABLE)
+    return found if found is not None and stat.S_ISFIFO(os.fstat(found).st_mode) else None
+
+
+def inherited(variable: str) -> int | None:
+    """Return the open file that a variable names as `descriptor:inode`; None if this process was not given it."""
+    number, _, inode = os.environ.get(variable, "").partition(":")
     if not (number.isascii() and number.isdigit()):
         return None
     try:
@@ -74,4 +80,4 @@ def _inherited() -> int | None:
     except (OSError, OverflowError):
         return None
     # The number alone could be any file of a process that got the variable in another way.
-    return int(number) if stat.S_ISFIFO(found.st_mode) and str(found.st_ino) == inode else None
+    return int(number) if str(found.st_ino) == inode else None

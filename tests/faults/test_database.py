@@ -30,7 +30,7 @@ def server(times: Times) -> Iterator[Server]:
     if found is None:
         pytest.skip("NOT tested: PostgreSQL is not installed (apt-get install postgresql)")
     if not times(0, 1):
-        pytest.skip("NOT tested here but by `make faults-long`; tests/postgres kills a server a dozen times every day")
+        pytest.skip("NOT tested here but by `make faults-long`; tests/postgres kills a server six times every day")
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         made = Server(found, Path(name) / "s")

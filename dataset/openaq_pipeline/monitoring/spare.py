@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from openaq_pipeline import pulse
+
 VARIABLE = "OPENAQ_PIPELINE_ALERTS_FD"
 """Names the file, as `descriptor:inode`."""
 
@@ -51,12 +53,5 @@ def made() -> Spare | None:
 
 def inherited() -> Spare | None:
     """Return the one of the daemon that started this process; None if none did."""
-    number, _, inode = os.environ.get(VARIABLE, "").partition(":")
-    if not (number.isascii() and number.isdigit()):
-        return None
-    try:
-        found = os.fstat(int(number))
-    except (OSError, OverflowError):
-        return None
-    # The number alone could be any file of a process that got the variable in another way.
-    return Spare(int(number)) if found.st_nlink == 0 and str(found.st_ino) == inode else None
+    found = pulse.inherited(VARIABLE)
+    return Spare(found) if found is not None and os.fstat(found).st_nlink == 0 else None
