@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -369,7 +371,16 @@ def tested(tree: Path, tests: Iterable[str], *, long: bool) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *["--long"] * long, *tests]
     env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
+    _end_all_of(tree)
     return done.returncode, done.stdout + done.stderr
+
+
+def _end_all_of(tree: Path) -> None:
+    """End the processes of a tree that are still there: the mistake may be that they never end."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended by itself, or is somebody else's
+            if f"PYTHONPATH={tree / 'dataset'}".encode() in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def judged(mutant: Mutant) -> Verdict:
