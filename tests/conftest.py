@@ -82,6 +82,7 @@ class Program:
             "locations": locations,
             "api": {"base_url": base_url, "requests_per_minute": NO_LIMIT, "requests_per_hour": NO_LIMIT},
             "data": {"directory": "data", **data},
+            "web": {"enabled": False, "port": 0},
         }
         self.config.write_text(json.dumps(settings))  # JSON is YAML
         return self

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
+__version__ = "0.1.0"
+
 
 def __getattr__(name: str) -> Any:
     """Bring `load` in when it is asked for: it costs a third of a second, which a poll does not have to spend."""

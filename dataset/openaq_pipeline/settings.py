@@ -214,11 +214,11 @@ class NotificationSettings(Section):
 
 
 class WebSettings(Section):
-    """The status page."""
+    """The status page; port 0 takes a free one."""
 
     enabled: bool = True
     host: Text = "127.0.0.1"
-    port: Annotated[int, Strict(), Field(ge=1, le=65535)] = 8765
+    port: Annotated[int, Strict(), Field(ge=0, le=65535)] = 8765
 
 
 class ArchiveSettings(Section):

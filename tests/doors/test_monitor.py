@@ -237,12 +237,6 @@ def test_a_read_only_folder_can_be_looked_at(filled: Program) -> None:
         subprocess.run(["umount", str(data)], check=True)
 
 
-def test_the_status_page_is_not_there_yet_and_that_is_said(program: Program) -> None:
-    done = program.configure("http://127.0.0.1:9/v3", [1]).run("monitor.py", "--serve")
-    assert done.code == 2
-    assert "later release" in done.err
-
-
 def test_two_jobs_at_once_are_bad_usage(program: Program) -> None:
     assert program.configure("http://127.0.0.1:9/v3", [1]).run("monitor.py", "--check", "--serve").code == 2
 

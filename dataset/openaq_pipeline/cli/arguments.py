@@ -283,7 +283,7 @@ def _add_monitor(parser: argparse.ArgumentParser) -> None:
         metavar="CHANNEL",
         help="send a test alert (to slack, email or webhook; default: all that are configured)",
     )
-    job.add_argument("--serve", action="store_true", help="serve the status page (comes with a later release)")
+    job.add_argument("--serve", action="store_true", help="serve the status page until it is stopped")
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.monitor_command"))
 
 

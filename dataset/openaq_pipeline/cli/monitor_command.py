@@ -22,10 +22,6 @@ SHOWN_RUNS = 5
 
 def main(namespace: argparse.Namespace) -> int:
     """Show what the flags ask for; return the exit code."""
-    if namespace.serve:
-        raise ConfigError(
-            "The status page comes with a later release", hint="Until then use monitor.py, or its --json."
-        )
     settings = load(
         config=namespace.config, data_dir=namespace.data_dir, log_level="DEBUG" if namespace.debug else None
     )
@@ -37,6 +33,8 @@ def main(namespace: argparse.Namespace) -> int:
     set_up(settings, to_file=False)
     for warning in settings.warnings:
         log.warning(warning)
+    if namespace.serve:
+        return serve(settings)
     if namespace.test_alert:
         return test_alert(settings, None if namespace.test_alert == "all" else namespace.test_alert)
     return _show(settings, now, shown_runs=namespace.history or SHOWN_RUNS, as_json=namespace.json)
@@ -68,6 +66,14 @@ def check(settings: Settings, now: datetime) -> int:
     last = f"the last one was at {max(good):%Y-%m-%d %H:%M} UTC" if good else "there was none yet"
     print(f"unhealthy: no good run within {in_words(span)}; {last}")
     return 1
+
+
+def serve(settings: Settings) -> int:
+    """Serve the status page from the files alone, until a signal comes."""
+    from openaq_pipeline.web import server  # noqa: PLC0415
+
+    server.serve(settings, lambda address: print(f"The status page is at {address}/", flush=True))
+    return 0
 
 
 def _show(settings: Settings, now: datetime, *, shown_runs: int, as_json: bool) -> int:
