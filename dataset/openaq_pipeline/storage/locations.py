@@ -197,9 +197,9 @@ class LocationFiles:
         start = max(since, self.sealed_to(location_id) or since)
         try:
             with View(path) as view:
-                cut = _cut(view, start)
-                end = cut.end if until is None else max(cut.drop, _cut(view, until).keep)
-                return _decode_rows(b"[" + view.read(cut.drop, end) + b"]")
+                found = cut(view, start)
+                end = found.end if until is None else max(found.drop, cut(view, until).keep)
+                return _decode_rows(b"[" + view.read(found.drop, end) + b"]")
         except UNREADABLE as error:
             raise _damaged(path) from error
 
@@ -222,8 +222,8 @@ class LocationFiles:
     def _write(self, path: Path, start: datetime | None, since: datetime, rows: Sequence[Measurement]) -> None:
         """Write the file anew: its rows in [start, since) as they are (None: from the first), and then `rows`."""
         with View(path) as view, replacing(path) as file:
-            keep = _cut(view, since).keep
-            skip = 0 if start is None else min(_cut(view, start).drop, keep)
+            keep = cut(view, since).keep
+            skip = 0 if start is None else min(cut(view, start).drop, keep)
             # The bytes to keep begin with the bracket, which is written anew where rows in front of them go.
             kept = keep > max(skip, len(HEAD))
             if kept and skip > len(HEAD):
@@ -257,7 +257,7 @@ class LocationFiles:
         return Stored(latest, _mended(path, place, len(rows), lost), lost=bool(lost))
 
 
-class _Cut(NamedTuple):
+class Cut(NamedTuple):
     """Where a file is cut: bytes [0, keep) stay, [drop, end) are the rows behind the cut, without brackets."""
 
     keep: int
@@ -265,10 +265,10 @@ class _Cut(NamedTuple):
     end: int
 
 
-def _cut(view: View, since: datetime) -> _Cut:
+def cut(view: View, since: datetime) -> Cut:
     """Find by bisection where the rows from `since` on begin; raises one of `UNREADABLE` for a file not in our form."""
     if not view.exists or view.read(0, min(len(view), len(EMPTY) + 1)) == EMPTY:
-        return _Cut(0, 0, 0)
+        return Cut(0, 0, 0)
     end = len(view) - len(TAIL)
     if end < len(HEAD) or view.read(0, len(HEAD)) != HEAD or view.read(end, len(view)) != TAIL:
         raise msgspec.DecodeError("not in our form")
@@ -280,8 +280,8 @@ def _cut(view: View, since: datetime) -> _Cut:
         else:
             high = start
     if low > end:
-        return _Cut(end, end, end)
-    return _Cut(low - len(BETWEEN) if low > len(HEAD) else 0, low, end)
+        return Cut(end, end, end)
+    return Cut(low - len(BETWEEN) if low > len(HEAD) else 0, low, end)
 
 
 def _contradictory(rows: Iterable[Measurement]) -> bool:
