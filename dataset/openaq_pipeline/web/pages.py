@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 
 from openaq_pipeline.monitoring.alerts import Book, OpenCondition
-from openaq_pipeline.reading.latest import SensorLatest, latest
-from openaq_pipeline.web.look import Look
+from openaq_pipeline.quality.aqi import CATEGORIES
+from openaq_pipeline.reading.latest import Newest, SensorLatest, latest, newest
+from openaq_pipeline.web.location_pages import location_pages
+from openaq_pipeline.web.look import Look, Seen
 from openaq_pipeline.web.rendering import HERE, render
+from openaq_pipeline.web.views import map as map_view
 from openaq_pipeline.web.views.runs import charts, run_of
 from openaq_pipeline.web.views.status import LONGEST_QUERY, STATES, WORDS, Asked, listing
+from openaq_pipeline.web.wording import number_in
 
 __all__ = ["HERE", "pages"]
 
 RECENT_RUNS = 6
-LONGEST_NUMBER = 9
-"""No page has a number of more digits."""
 
 
 def pages(look: Look) -> APIRouter:
@@ -37,6 +40,15 @@ def pages(look: Look) -> APIRouter:
     def alerts(request: Request) -> HTMLResponse:
         return _alerts(request, look)
 
+    @router.get("/map")
+    def map_page(request: Request) -> HTMLResponse:
+        return _map(request, look.seen())
+
+    @router.get("/map.json")
+    def map_data(request: Request) -> Response:
+        return _map_data(request, look)
+
+    router.include_router(location_pages(look))
     return router
 
 
@@ -73,11 +85,10 @@ def _status(request: Request, look: Look) -> HTMLResponse:
 def _asked(request: Request) -> Asked:
     """Return what a reader asks for; what makes no sense is left out, as people mend addresses by hand."""
     given = request.query_params
-    page = given.get("page", "1")
     return Asked(
         given.get("q", "").strip()[:LONGEST_QUERY],
         next((state for state in STATES if state == given.get("state")), None),
-        int(page) if page.isascii() and page.isdigit() and len(page) <= LONGEST_NUMBER else 1,
+        number_in(given.get("page", "")) or 1,
     )
 
 
@@ -114,3 +125,26 @@ def _alerts(request: Request, look: Look) -> HTMLResponse:
         "untold": untold,
     }
     return render(request, "alerts.html", context)
+
+
+def _map(request: Request, seen: Seen) -> HTMLResponse:
+    placed = len(map_view.placed(seen))
+    context = {
+        "placed": placed,
+        "unplaced": len(seen.overview.health.locations) - placed,
+        "parameters": map_view.parameters(seen),
+        "chosen": request.query_params.get("parameter", ""),
+        "words": WORDS,
+        "categories": CATEGORIES,
+        "places": map_view.listed(seen),
+    }
+    return render(request, "map.html", context)
+
+
+def _map_data(request: Request, look: Look) -> Response:
+    seen, parameter = look.seen(), request.query_params.get("parameter")
+
+    def values(ids: list[int]) -> Iterator[tuple[int, Newest]]:
+        return newest(look.settings.data_dir, ids, parameter or "", seen.at)
+
+    return Response(map_view.data(seen, values if parameter else None), media_type="application/json")

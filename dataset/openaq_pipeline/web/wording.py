@@ -143,6 +143,25 @@ def coordinates(latitude: float, longitude: float) -> str:
     )
 
 
+def clock_local(moment: datetime) -> str:
+    """Return the time of the day that a moment has where it is."""
+    return f"{moment:%H:%M}"
+
+
+def minute_local(moment: datetime) -> str:
+    """Return a moment to the minute, as it is where it is."""
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+LONGEST_NUMBER = 18
+"""Digits of an id or a count; nothing here has more."""
+
+
+def number_in(text: str) -> int | None:
+    """Return the number that a text is; None: it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
+
+
 def web_address(text: str | None) -> str | None:
     """Return an address that may be linked to, http or https alone; None for everything else."""
     if not text or len(text) > 2000 or plain(text, 2000) != text:
@@ -159,6 +178,6 @@ FILTERS = {
     each.__name__: each
     for each in (
         plain, remark, parameter, number, count, several, span, took, minute, day, clock, stamp, when, percent,
-        web_address, unit,
+        web_address, unit, clock_local, minute_local,
     )
 }  # fmt: skip

@@ -1,0 +1,42 @@
+"""The span of time that a location's page shows: the last day, week, month or year, all, or from one time to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, tzinfo
+from typing import NamedTuple
+
+from openaq_pipeline.errors import ConfigError
+from openaq_pipeline.model import Window
+from openaq_pipeline.reading import moments
+
+SPANS: dict[str, timedelta | None] = {
+    "day": timedelta(days=1),
+    "week": timedelta(days=7),
+    "month": timedelta(days=30),
+    "year": timedelta(days=365),
+    "all": None,
+}
+USUAL = "week"
+
+
+class Range(NamedTuple):
+    """A span and how it was asked for; `name` is None for one from a time to another."""
+
+    name: str | None
+    window: Window
+
+
+def asked_range(given: Mapping[str, str], clock: tzinfo, newest: datetime) -> Range:
+    """Return the span that `range`, `datetime_from` and `datetime_to` ask for; times without a zone are the station's.
+
+    A named span ends with the newest row. Raises `ConfigError` for what is no time or ends before it begins.
+    """
+    begins, ends = given.get("datetime_from"), given.get("datetime_to")
+    if begins or ends:
+        return Range(None, moments.window(begins or None, ends or None, clock))
+    name = given.get("range", USUAL)
+    if name not in SPANS:
+        raise ConfigError(f"There is no range {name[:20]!r}", hint=f"Ask for one of {', '.join(SPANS)}.")
+    length = SPANS[name]
+    return Range(name, Window(moments.EARLIEST if length is None else newest - length, newest))
