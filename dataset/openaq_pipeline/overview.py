@@ -12,7 +12,8 @@ from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.incremental.outlook import longest_gap, next_run
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.health import health
-from openaq_pipeline.monitoring.metrics import RunMetrics
+from openaq_pipeline.monitoring.history import History
+from openaq_pipeline.monitoring.metrics import RunMetrics, Totals
 from openaq_pipeline.openaq.budget import Budget, BudgetUse, ledger_path
 from openaq_pipeline.reports import Health
 from openaq_pipeline.settings import ApiSettings, Settings
@@ -26,7 +27,7 @@ class Overview(msgspec.Struct, frozen=True):
     """Everything `monitor` knows. `runs` are the last ones, oldest first.
 
     `budget` is None where it can't be told: without a key, whose ledger is meant, or with a ledger that can't be read.
-    `warnings` tell which file could not be read.
+    `warnings` tell which file could not be read. `totals` are what all runs came to, None: nothing was counted yet.
     """
 
     health: Health
@@ -34,6 +35,7 @@ class Overview(msgspec.Struct, frozen=True):
     budget: BudgetUse | None
     data_dir: str
     warnings: tuple[str, ...]
+    totals: Totals | None = None
 
 
 def overview(settings: Settings, now: datetime, *, shown_runs: int) -> Overview:
@@ -42,7 +44,8 @@ def overview(settings: Settings, now: datetime, *, shown_runs: int) -> Overview:
     settings = _resolved(settings, warnings)
     if not folder.is_dir():
         warnings.add(f"There is no data folder {folder} yet")
-    runs = _runs(folder, warnings)
+    past = _past(folder, warnings)
+    runs = past.runs
     state, metadata = StateFile(folder), Metadata(folder)
     for load in (state.load, metadata.load):
         try:
@@ -62,7 +65,7 @@ def overview(settings: Settings, now: datetime, *, shown_runs: int) -> Overview:
         interval=longest_gap(settings.schedule, now),
     )
     budget = _budget(settings.api, folder, warnings)
-    return Overview(how, runs[-shown_runs:], budget, str(folder), tuple(warnings.said))
+    return Overview(how, runs[-shown_runs:], budget, str(folder), tuple(warnings.said), past.totals)
 
 
 class _Warnings:
@@ -90,14 +93,14 @@ def _resolved(settings: Settings, warnings: _Warnings) -> Settings:
     return selections.applied(settings, found.selections)
 
 
-def _runs(folder: Path, warnings: _Warnings) -> tuple[RunMetrics, ...]:
+def _past(folder: Path, warnings: _Warnings) -> History:
     try:
         found = history.read(folder)
     except PipelineError as error:
         warnings.add(error.advice)
-        return ()
+        return History()
     warnings.add(found.warning)
-    return found.runs
+    return found
 
 
 def _budget(api: ApiSettings, folder: Path, warnings: _Warnings) -> BudgetUse | None:
