@@ -23,9 +23,8 @@ from openaq_pipeline.monitoring.alerts import Book
 from openaq_pipeline.monitoring.exposition import Figures
 from openaq_pipeline.monitoring.health import late_after
 from openaq_pipeline.monitoring.history import KEPT_RUNS
-from openaq_pipeline.overview import Overview, overview
+from openaq_pipeline.overview import Observer, Overview
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.storage.metadata import Metadata
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +68,11 @@ def write_textfile(settings: Settings, now: datetime) -> None:
 
 
 def _figures(settings: Settings, now: datetime) -> Figures:
-    metadata = Metadata(settings.data_dir)
-    book = None
-    with suppress(PipelineError):  # the overview tells what can't be read
-        metadata.load(now, repair=False)
-    with suppress(PipelineError):
+    observer, book = Observer(settings), None
+    found = observer.look(now, shown_runs=KEPT_RUNS)
+    with suppress(PipelineError):  # then nothing is told of alerts
         book = AlertFile(settings.data_dir).read()
-    found = overview(settings, now, shown_runs=KEPT_RUNS)
-    return figures_of(settings, found, book, {each.id: each for each in metadata.all()}, now)
+    return figures_of(settings, found, book, {each.id: each for each in observer.metadata.all()}, now)
 
 
 def _write(path: Path, body: bytes, folder: Path) -> None:

@@ -94,14 +94,9 @@ class Observer:
             next_run=next_run(settings.schedule, last, now),
             interval=longest_gap(settings.schedule, now),
         )
-        return Overview(
-            how,
-            past.runs[-shown_runs:],
-            self._budget(warnings),
-            str(settings.data_dir),
-            tuple(warnings.said),
-            past.totals,
-        )
+        budget = self._budget(warnings)
+        shown, said = past.runs[-shown_runs:], tuple(warnings.said)
+        return Overview(how, shown, budget, str(settings.data_dir), said, past.totals)
 
     def _resolved(self, now: datetime, warnings: _Warnings) -> Settings:
         """Return the settings with the locations that their selections had last."""
