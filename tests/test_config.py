@@ -519,8 +519,9 @@ data: {directory: x, initial_days: 3, lookback_hours: 0, sweep_hours: 5.5, live_
 validation: {parameter_ranges: {pm25: [0, 1000], o3: {"µg/m³": [0, 500], ppm: [0, 0.5]}}, required_fields: [value],
              max_future_minutes: 0, series_tests: {neighbour_hours: 1, flat_line_hours: {pm25: 1}, spike: {pm25: 1},
              rate_of_change: {o3: {ppm: 1}}}}
-monitoring: {log_level: DEBUG, log_file: x.log, alerts: {max_consecutive_failures: 1, min_quality_score: 0,
-             max_api_response_seconds: 1, stale_after_hours: 1, cooldown_hours: 1}}
+monitoring: {log_level: DEBUG, log_file: x.log, textfile: x.prom,
+             alerts: {max_consecutive_failures: 1, min_quality_score: 0, max_api_response_seconds: 1,
+                      stale_after_hours: 1, cooldown_hours: 1}}
 notifications: {enabled: true, slack: {enabled: true, webhook_url: "https://hooks.example/x"},
                 email: {enabled: true, from: a@b.example, to: [c@d.example], security: ssl},
                 webhook: {enabled: true, allow_private: true}}

@@ -16,7 +16,7 @@ from openaq_pipeline.model import LocationState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.health import health
 from openaq_pipeline.monitoring.history import History
-from openaq_pipeline.monitoring.metrics import RunMetrics
+from openaq_pipeline.monitoring.metrics import RunMetrics, Totals
 from openaq_pipeline.openaq.budget import BudgetUse, ledger_path, peek
 from openaq_pipeline.reports import Health
 from openaq_pipeline.settings import ApiSettings, Settings
@@ -33,7 +33,7 @@ class Overview(msgspec.Struct, frozen=True):
     """Everything `monitor` knows. `runs` are the last ones, oldest first.
 
     `budget` is None where it can't be told: without a key, whose ledger is meant, or with a ledger that can't be read.
-    `warnings` tell which file could not be read.
+    `warnings` tell which file could not be read. `totals` are what all runs came to, None: nothing was counted yet.
     """
 
     health: Health
@@ -41,6 +41,7 @@ class Overview(msgspec.Struct, frozen=True):
     budget: BudgetUse | None
     data_dir: str
     warnings: tuple[str, ...]
+    totals: Totals | None = None
 
 
 def overview(settings: Settings, now: datetime, *, shown_runs: int) -> Overview:
@@ -94,7 +95,8 @@ class Observer:
             interval=longest_gap(settings.schedule, now),
         )
         budget = self._budget(warnings)
-        return Overview(how, past.runs[-shown_runs:], budget, str(settings.data_dir), tuple(warnings.said))
+        shown, said = past.runs[-shown_runs:], tuple(warnings.said)
+        return Overview(how, shown, budget, str(settings.data_dir), said, past.totals)
 
     def _resolved(self, now: datetime, warnings: _Warnings) -> Settings:
         """Return the settings with the locations that their selections had last."""

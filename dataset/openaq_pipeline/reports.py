@@ -133,7 +133,8 @@ class RunReport(msgspec.Struct, frozen=True):
     `more_planned` are requests that concern no single location, and `deferred` series left for the next run.
     `slowest_response_seconds` is None when no request was answered. `error` says why the run ended early, None if it
     did not, and `hint` what to do; `needs_a_person` is set when no retry mends it. `unsaved` says why what the run has
-    learnt could not be stored, None if it could.
+    learnt could not be stored, None if it could. `requests_by_status` are the requests by the HTTP status of their
+    answers, see `openaq.session`.
     """
 
     started: dt.datetime
@@ -149,6 +150,7 @@ class RunReport(msgspec.Struct, frozen=True):
     more_planned: int = 0
     selections: tuple[SelectionReport, ...] = ()
     deferred: int = 0
+    requests_by_status: dict[str, int] = {}
 
     @property
     def requests_planned(self) -> int:
@@ -163,9 +165,7 @@ class RunReport(msgspec.Struct, frozen=True):
     @property
     def quality_score(self) -> float | None:
         """Return the share of measurements without an issue in percent; None when there were no measurements."""
-        counts = self.counts
-        measurements = counts.fetched - counts.rejected
-        return 100.0 * counts.clean / measurements if measurements else None
+        return self.counts.quality_score
 
     @property
     def failed(self) -> bool:

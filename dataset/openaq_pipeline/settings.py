@@ -74,6 +74,12 @@ def _cron(line: str) -> str:
     return line
 
 
+def _prom(name: str) -> str:
+    if name and (not name.endswith(".prom") or "\0" in name):
+        raise ValueError("must end in .prom, because node_exporter reads no other files")
+    return name
+
+
 Range = Annotated[tuple[Number, Number], BeforeValidator(_two), AfterValidator(_low_below_high)]
 RangeByUnit = Annotated[dict[str, Range], BeforeValidator(_by_unit)]
 LimitByUnit = Annotated[dict[str, PositiveNumber], BeforeValidator(_by_unit)]
@@ -167,10 +173,11 @@ class AlertSettings(Section):
 
 
 class MonitoringSettings(Section):
-    """What is written down about the runs."""
+    """What is written down about the runs. `textfile` is for node_exporter, which reads `*.prom`; empty: none."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Text = "pipeline.log"
+    textfile: Annotated[str, AfterValidator(_prom)] = ""
     heartbeat_url: SecretStr | None = None
     alerts: AlertSettings = Field(default_factory=AlertSettings)
 

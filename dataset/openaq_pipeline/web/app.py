@@ -8,6 +8,7 @@ from fastapi.staticfiles import StaticFiles
 from openaq_pipeline import __version__
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.web.look import Look
+from openaq_pipeline.web.metrics import metrics
 from openaq_pipeline.web.pages import HERE, pages
 
 
@@ -17,5 +18,6 @@ def application(settings: Settings) -> FastAPI:
     # Swagger's and ReDoc's pages load their scripts from elsewhere; /api is ours.
     app = FastAPI(title="OpenAQ Pipeline", version=__version__, docs_url=None, redoc_url=None)
     app.include_router(pages(look))
+    app.include_router(metrics(look))
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     return app
