@@ -519,11 +519,15 @@ data: {directory: x, initial_days: 3, lookback_hours: 0, sweep_hours: 5.5, live_
 validation: {parameter_ranges: {pm25: [0, 1000], o3: {"µg/m³": [0, 500], ppm: [0, 0.5]}}, required_fields: [value],
              max_future_minutes: 0, series_tests: {neighbour_hours: 1, flat_line_hours: {pm25: 1}, spike: {pm25: 1},
              rate_of_change: {o3: {ppm: 1}}}}
-monitoring: {log_level: DEBUG, log_file: x.log, alerts: {max_consecutive_failures: 1, min_quality_score: 0,
-             max_api_response_seconds: 1, stale_after_hours: 1, cooldown_hours: 1}}
-notifications: {enabled: true, slack: {enabled: true, webhook_url: "https://hooks.example/x"},
-                email: {enabled: true, from: a@b.example, to: [c@d.example], security: ssl},
-                webhook: {enabled: true, allow_private: true}}
+monitoring: {log_level: DEBUG, log_file: x.log, textfile: x.prom,
+             alerts: {max_consecutive_failures: 1, min_quality_score: 0, max_api_response_seconds: 1,
+                      stale_after_hours: 1, cooldown_hours: 1}}
+notifications: {enabled: true, timezone: Europe/Paris, group_hours: 0, escalate_after_hours: 24,
+                quiet_hours: {from: 22:00, to: "07:00"}, digest: {enabled: false, weekday: friday, hour: 0},
+                slack: {enabled: true, min_severity: error, webhook_url: "https://hooks.example/x"},
+                email: {enabled: true, min_severity: warning, from: a@b.example, to: [c@d.example], security: ssl},
+                webhook: {enabled: true, min_severity: critical, allow_private: true},
+                apprise: {enabled: true, min_severity: warning}}
 web: {enabled: false, host: 0.0.0.0, port: 1}
 archive: {location: /mirror, region: eu-west-1, endpoint: "http://127.0.0.1:9000"}
 storage: {postgres: {enabled: true}}
@@ -577,7 +581,7 @@ def test_every_key_stands_in_the_shipped_file_except_the_secrets(shipped: dict[s
     missing = []
     for name in leaves(FileSettings):
         found: Any = shipped
-        for part in name.replace("sender", "from").split("."):
+        for part in name.replace("sender", "from").replace("quiet_hours.start", "quiet_hours.from").split("."):
             found = found.get(part) if isinstance(found, dict) else None
         if found is None:
             missing.append(name)

@@ -168,7 +168,7 @@ def _choose(
     if client is None and _is_unresolved(stores.settings):
         with connected(stores.settings, stop) as (own, _):
             found = resolve(stores, Api(own, lambda: now), now, yes=yes, dry=dry)
-            return found._replace(sent_apart=own.requests_sent)
+            return found._replace(sent_apart=own.requests_by_status)
     return resolve(stores, Api(client, lambda: now) if client else None, now, yes=yes, dry=dry)
 
 

@@ -38,6 +38,7 @@ ENVIRONMENT_KEYS: dict[str, tuple[str, ...]] = {
     "SMTP_PASSWORD": ("notifications", "email", "password"),
     "WEBHOOK_URL": ("notifications", "webhook", "url"),
     "WEBHOOK_SECRET": ("notifications", "webhook", "secret"),
+    "APPRISE_URLS": ("notifications", "apprise", "urls"),
     "DATABASE_URL": ("storage", "postgres", "dsn"),
 }
 SECRETS = (
@@ -47,6 +48,7 @@ SECRETS = (
     ("notifications", "email", "password"),
     ("notifications", "webhook", "url"),
     ("notifications", "webhook", "secret"),
+    ("notifications", "apprise", "urls"),
     ("storage", "postgres", "dsn"),
 )
 

@@ -323,6 +323,12 @@ class Counts(msgspec.Struct, frozen=True):
         """Return how many rows OpenAQ sent."""
         return self.new + self.revised + self.identical + self.rejected
 
+    @property
+    def quality_score(self) -> float | None:
+        """Return the share of measurements without an issue in percent; None when there were no measurements."""
+        measurements = self.fetched - self.rejected
+        return 100.0 * self.clean / measurements if measurements else None
+
     def __add__(self, other: Counts) -> Counts:
         return Counts(
             self.new + other.new,

@@ -14,7 +14,9 @@ from openaq_pipeline.model import Change, Counts
 
 Outcome = Literal["ok", "partial", "failed"]
 Severity = Literal["info", "warning", "error", "critical"]
-Channel = Literal["slack", "email", "webhook"]
+Channel = Literal["slack", "email", "webhook", "apprise"]
+Receiver = str
+"""Who is told: a channel, or one address of a channel that has several (`apprise:2`)."""
 SensorOutcome = Literal["ok", "parked", "deferred", "failed", "skipped"]
 
 
@@ -133,7 +135,8 @@ class RunReport(msgspec.Struct, frozen=True):
     `more_planned` are requests that concern no single location, and `deferred` series left for the next run.
     `slowest_response_seconds` is None when no request was answered. `error` says why the run ended early, None if it
     did not, and `hint` what to do; `needs_a_person` is set when no retry mends it. `unsaved` says why what the run has
-    learnt could not be stored, None if it could.
+    learnt could not be stored, None if it could. `requests_by_status` are the requests by the HTTP status of their
+    answers, see `openaq.session`.
     """
 
     started: dt.datetime
@@ -149,6 +152,7 @@ class RunReport(msgspec.Struct, frozen=True):
     more_planned: int = 0
     selections: tuple[SelectionReport, ...] = ()
     deferred: int = 0
+    requests_by_status: dict[str, int] = {}
 
     @property
     def requests_planned(self) -> int:
@@ -163,9 +167,7 @@ class RunReport(msgspec.Struct, frozen=True):
     @property
     def quality_score(self) -> float | None:
         """Return the share of measurements without an issue in percent; None when there were no measurements."""
-        counts = self.counts
-        measurements = counts.fetched - counts.rejected
-        return 100.0 * counts.clean / measurements if measurements else None
+        return self.counts.quality_score
 
     @property
     def failed(self) -> bool:
@@ -188,20 +190,42 @@ class Finding(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-class Condition(msgspec.Struct, frozen=True):
-    """What a person should know of while it lasts. `key` makes it one and the same: `failed_runs`, `silent:3459`."""
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person should know of while it lasts. `key` makes it one and the same: `failed_runs`, `silent:3459`.
+
+    What is of a location has its name and id as `subject`, and its `provider`, empty if unknown. `since` is when it
+    really began, where that can be told: its newest row, say; None: when it was first seen is all that is known.
+    """
 
     key: str
     severity: Severity
     title: str
     message: str
     hint: str = ""
+    provider: str = ""
+    subject: str = ""
+    since: dt.datetime | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return what sort of condition it is: the key up to its colon."""
+        return self.key.partition(":")[0]
 
 
-class Notice(msgspec.Struct, frozen=True):
+class Member(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One of several conditions that a notice tells of together; `subject` is what it is about."""
+
+    key: str
+    subject: str
+    since: dt.datetime | None = None
+
+
+class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is to be told: that a condition began, that it ended, or a test. `ended` is None while it lasts.
 
-    `id` names the notice for good, so that a receiver that gets it twice can tell.
+    `id` names the notice for good, so that a receiver that gets it twice can tell. It may tell of several conditions:
+    `count` of them, of which `members` are the first; of a single one `members` is empty. `condition` says it for
+    them all, and `began` is when the first was seen.
     """
 
     id: str
@@ -209,6 +233,8 @@ class Notice(msgspec.Struct, frozen=True):
     condition: Condition
     began: dt.datetime
     ended: dt.datetime | None = None
+    count: int = 1
+    members: tuple[Member, ...] = ()
 
 
 class ParkedSensor(msgspec.Struct, frozen=True):
@@ -236,6 +262,7 @@ class LocationHealth(msgspec.Struct, frozen=True):
     sensors: int
     parked: tuple[ParkedSensor, ...]
     error: str | None = None
+    provider: str | None = None
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -87,7 +87,12 @@ def run_once(
         # Nobody waits for what can as well be asked by the next run.
         if report.complete and spare and budget.is_free():
             more = report.more_planned + _licenses(stores, api.licenses, order.now)
-            report = msgspec.structs.replace(report, more_planned=more, requests=client.requests_sent)
+            report = msgspec.structs.replace(
+                report,
+                more_planned=more,
+                requests=client.requests_sent,
+                requests_by_status=client.requests_by_status,
+            )
         report = _noted(stores, report)
         log_report(report)
         return report
@@ -144,6 +149,7 @@ def report_of(
         requests=client.requests_sent if client else 0,
         locations=tuple(reports),
         slowest_response_seconds=client.slowest_seconds if client else None,
+        requests_by_status=client.requests_by_status if client else {},
     )
     if problem is None:
         return report

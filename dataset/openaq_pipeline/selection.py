@@ -10,8 +10,9 @@ from __future__ import annotations
 import difflib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -49,20 +50,21 @@ class Resolution(NamedTuple):
     """What came of it: the settings with all their locations, and how many requests it was meant to take.
 
     `problem` is why a selection could not be resolved at all, None if each was, or holds as it was before. `sent_apart`
-    are requests of a client of its own, which the report of a run does not have yet.
+    are requests of a client of its own, by the status of their answers, which the report does not have yet.
     """
 
     settings: Settings
     requests: int
     selections: tuple[SelectionReport, ...]
     problem: PipelineError | None
-    sent_apart: int = 0
+    sent_apart: Mapping[str, int] = MappingProxyType({})
 
     def told(self, report: RunReport) -> RunReport:
         """Return the report of a run with what there is to tell of its selections."""
         return msgspec.structs.replace(
             report,
-            requests=report.requests + self.sent_apart,
+            requests=report.requests + sum(self.sent_apart.values()),
+            requests_by_status=dict(Counter(report.requests_by_status) + Counter(self.sent_apart)),
             more_planned=report.more_planned + self.requests,
             selections=self.selections,
         )

@@ -5,16 +5,18 @@ How they are found and read (files, environment, precedence, line numbers) is `c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, Strict, model_validator
 
 from openaq_pipeline import thresholds
 from openaq_pipeline.places import Item, Selection, listed
+from openaq_pipeline.reports import Severity
 from openaq_pipeline.section import Section
 
 ANY_UNIT = "any"
@@ -68,12 +70,35 @@ def _timezone(name: str) -> str:
     return name
 
 
+def _timezone_or_none(name: str) -> str:
+    return _timezone(name) if name else name
+
+
 def _cron(line: str) -> str:
     if len(line.split()) != 5:
         raise ValueError("must have five fields: minute, hour, day of month, month, day of week")
     return line
 
 
+def _prom(name: str) -> str:
+    if name and (not name.endswith(".prom") or "\0" in name):
+        raise ValueError("must end in .prom, because node_exporter reads no other files")
+    return name
+
+
+def _clock_time(value: object) -> object:
+    """Return `HH:MM`. YAML reads a bare 22:00 as a number to the base of 60."""
+    if value == "":
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60:
+        value = f"{value // 60:02}:{value % 60:02}"
+    if not isinstance(value, str) or not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("must be a time of the day such as 22:00")
+    return value
+
+
+ClockTime = Annotated[str, BeforeValidator(_clock_time)]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Range = Annotated[tuple[Number, Number], BeforeValidator(_two), AfterValidator(_low_below_high)]
 RangeByUnit = Annotated[dict[str, Range], BeforeValidator(_by_unit)]
 LimitByUnit = Annotated[dict[str, PositiveNumber], BeforeValidator(_by_unit)]
@@ -167,18 +192,20 @@ class AlertSettings(Section):
 
 
 class MonitoringSettings(Section):
-    """What is written down about the runs."""
+    """What is written down about the runs. `textfile` is for node_exporter, which reads `*.prom`; empty: none."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Text = "pipeline.log"
+    textfile: Annotated[str, AfterValidator(_prom)] = ""
     heartbeat_url: SecretStr | None = None
     alerts: AlertSettings = Field(default_factory=AlertSettings)
 
 
 class SlackSettings(Section):
-    """Alerts to a Slack channel."""
+    """Alerts to a Slack channel. `min_severity` here and below: what is less severe is not told on this channel."""
 
     enabled: bool = False
+    min_severity: Severity = "info"
     webhook_url: SecretStr | None = None
 
 
@@ -186,6 +213,7 @@ class EmailSettings(Section):
     """Alerts by mail."""
 
     enabled: bool = False
+    min_severity: Severity = "info"
     host: str = ""
     port: Annotated[int, Strict(), Field(ge=1, le=65535)] | None = None
     username: str = ""
@@ -199,18 +227,66 @@ class WebhookSettings(Section):
     """Alerts as JSON to an address of yours."""
 
     enabled: bool = False
+    min_severity: Severity = "info"
     url: SecretStr | None = None
     secret: SecretStr | None = None
     allow_private: bool = False
 
 
-class NotificationSettings(Section):
-    """Who is told; each channel has its own switch."""
+class AppriseSettings(Section):
+    """Alerts to any service that Apprise knows; `urls` are its addresses, separated by blanks."""
 
     enabled: bool = False
+    min_severity: Severity = "info"
+    urls: SecretStr | None = None
+
+    @property
+    def addresses(self) -> list[str]:
+        """Return each address."""
+        return self.urls.get_secret_value().split() if self.urls else []
+
+
+class QuietHoursSettings(Section):
+    """When only what is critical is told: from one time of the day to another; empty: never."""
+
+    start: ClockTime = Field(default="", alias="from")
+    to: ClockTime = ""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.start) != bool(self.to):
+            raise ValueError("must have both from and to, or neither")
+        if self.start and self.start == self.to:
+            raise ValueError("from and to must differ")
+        return self
+
+
+class DigestSettings(Section):
+    """A look back at the week, once a week."""
+
+    enabled: bool = True
+    weekday: Weekday = "monday"
+    hour: Annotated[int, Strict(), Field(ge=0, le=23)] = 8
+
+
+class NotificationSettings(Section):
+    """Who is told; each channel has its own switch.
+
+    `group_hours`: a group (of one kind, level and provider) that was told waits so long before more of it is told.
+    `escalate_after_hours`: what lasts so long is raised a level and told again; 0: never. `timezone` is that of quiet
+    hours and digest; empty: that of the schedule.
+    """
+
+    enabled: bool = False
+    timezone: Annotated[str, AfterValidator(_timezone_or_none)] = ""
+    group_hours: HoursOrZero = 4
+    escalate_after_hours: HoursOrZero = 0
+    quiet_hours: QuietHoursSettings = Field(default_factory=QuietHoursSettings)
+    digest: DigestSettings = Field(default_factory=DigestSettings)
     slack: SlackSettings = Field(default_factory=SlackSettings)
     email: EmailSettings = Field(default_factory=EmailSettings)
     webhook: WebhookSettings = Field(default_factory=WebhookSettings)
+    apprise: AppriseSettings = Field(default_factory=AppriseSettings)
 
 
 class WebSettings(Section):

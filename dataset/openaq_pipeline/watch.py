@@ -10,6 +10,7 @@ from openaq_pipeline.monitoring.channels import channels_of
 from openaq_pipeline.monitoring.conditions import Assessment, assess, not_begun
 from openaq_pipeline.monitoring.delivery import Summary, tell
 from openaq_pipeline.monitoring.metrics import metrics_of
+from openaq_pipeline.monitoring.policy import policy_of
 from openaq_pipeline.overview import overview
 from openaq_pipeline.reports import RunReport
 from openaq_pipeline.settings import Settings
@@ -43,5 +44,5 @@ def _tell(settings: Settings, assessment: Assessment) -> Summary:
         AlertFile(settings.data_dir),
         assessment,
         channels_of(settings.notifications, settings.environment),
-        cooldown_hours=settings.monitoring.alerts.cooldown_hours,
+        policy=policy_of(settings),
     )

@@ -7,19 +7,26 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, NamedTuple
 
 from openaq_pipeline.monitoring.channels.wording import Origin
+from openaq_pipeline.monitoring.telling import Policy
 from openaq_pipeline.reports import Condition, Notice, Severity
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+COOLDOWN = timedelta(hours=24)
 ORIGIN = Origin("staging", "box-7")
 
 
 def condition(key: str = "quality", severity: Severity = "warning", message: str = "It is bad.") -> Condition:
     return Condition(key, severity, f"About {key}", message, "Look at it.")
+
+
+def policy(*receivers: str, **others: Any) -> Policy:
+    """Who is told, all levels; without pauses, quiet hours and escalation unless they are given."""
+    return Policy(dict.fromkeys(receivers, "info"), **{"cooldown": COOLDOWN, **others})
 
 
 def notice(

@@ -14,15 +14,15 @@ from openaq_pipeline.errors import RetriableError, StorageError
 from openaq_pipeline.locks import take_lock
 from openaq_pipeline.monitoring import alert_file
 from openaq_pipeline.monitoring.alert_file import AlertFile
-from openaq_pipeline.monitoring.alerts import Book, update
+from openaq_pipeline.monitoring.alerts import Book
 from openaq_pipeline.monitoring.conditions import Assessment
-from tests.alerts.parts import NOW, condition
-from tests.alerts.test_alerts import COOLDOWN
+from openaq_pipeline.monitoring.telling import update
+from tests.alerts.parts import NOW, condition, policy
 
 
 def begin(file: AlertFile, key: str = "quality") -> Book:
     assessment = Assessment((condition(key),), frozenset({"k", "quality"}))
-    return file.change(NOW, lambda book: update(book, assessment, NOW, cooldown=COOLDOWN, channels=["slack"]))
+    return file.change(NOW, lambda book: update(book, assessment, NOW, policy("slack")))
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_look_that_may_change_the_book(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ NO_ZONE = {
     "id": "00000000-0000-0000-0000-000000000007",
     "told": {"a": {"at": "2026-11-01T12:00:00", "severity": "info"}},
 }
-NEWER = {"id": "00000000-0000-0000-0000-000000000007", "version": 2}
+NEWER = {"id": "00000000-0000-0000-0000-000000000007", "version": 3}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,6 @@ def test_the_file_is_json_that_a_person_can_read(tmp_path: Path) -> None:
     begin(AlertFile(tmp_path))
     text = (tmp_path / ".alerts.json").read_text()
     found: Any = msgspec.json.decode(text)
-    assert found["version"] == 1
+    assert found["version"] == 2
     assert found["open"]["quality"]["told"] == "warning"
     assert len(text.splitlines()) > 10

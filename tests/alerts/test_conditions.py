@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from openaq_pipeline.errors import FatalError, StorageError
-from openaq_pipeline.monitoring.conditions import NAMED, OF_A_RUN, SINGLY, Assessment, assess, between_runs, not_begun
+from openaq_pipeline.monitoring.conditions import BRIEF_FROM, OF_A_RUN, Assessment, assess, between_runs, not_begun
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.reports import Health, LocationHealth
 from openaq_pipeline.settings import AlertSettings
@@ -78,7 +78,8 @@ def test_a_silent_location_is_told_by_its_name_and_id() -> None:
     (found,) = assess(GOOD, health(location("silent", 9), location(number=8)), ALERTS).conditions
     assert (found.key, found.severity) == ("silent:7", "warning")
     assert "Ratna Park (7)" in found.title
-    assert "2026-11-01 03:00 UTC, 9 h old" in found.message
+    assert "2026-11-01 03:00 UTC; one of the last 6 h is expected" in found.message
+    assert (found.subject, found.since) == ("Ratna Park (7)", NOW - timedelta(hours=9))
 
 
 def test_a_location_without_a_row_is_silent_too() -> None:
@@ -140,31 +141,20 @@ def silent(number: int) -> list[LocationHealth]:
     return [location("silent", 9, number=key) for key in range(1, number + 1)]
 
 
-def test_many_silent_locations_are_one_condition_that_names_some() -> None:
-    (found,) = assess(GOOD, health(*silent(SINGLY + 20), location(number=99)), ALERTS).conditions
-    assert (found.key, found.severity, found.title) == ("silent:many", "warning", "25 locations are silent")
-    assert found.message == (
-        "25 of 26 have no row younger than 6 h: "
-        + ", ".join(f"Ratna Park ({key})" for key in range(1, NAMED + 1))
-        + " and 20 more."
-    )
+def test_many_silent_locations_are_a_condition_each_but_in_a_few_words() -> None:
+    few, many = silent(BRIEF_FROM), silent(BRIEF_FROM + 1)
+    assert all(found.message for found in assess(GOOD, health(*few), ALERTS).conditions)
+    found = assess(GOOD, health(*many), ALERTS).conditions
+    assert len(found) == len(many)
+    assert {(each.message, each.hint) for each in found} == {("", "")}
+    assert found[0].subject == "Ratna Park (1)"
 
 
-def test_one_that_was_told_by_itself_is_not_over_because_there_are_many_now() -> None:
-    few, many = silent(SINGLY), silent(SINGLY + 1)
-    assert len(keys(assess(GOOD, health(*few), ALERTS))) == SINGLY
-    found = assess(GOOD, health(*many, location(number=99)), ALERTS)
-    assert keys(found) == {"silent:many": "warning"}
-    assert found.leaves_open("silent:1")
-    assert not found.leaves_open("silent:99")
-    assert not assess(GOOD, health(*few), ALERTS).leaves_open("silent:many")
-
-
-def test_many_are_not_over_while_nobody_can_tell() -> None:
-    failed = run(consecutive_failures=9, successful_locations=0)
-    failing = [location("failing", 99, number=key) for key in range(1, SINGLY + 2)]
-    assert assess(failed, health(*failing), ALERTS).leaves_open("silent:many")
-    assert between_runs().leaves_open("silent:many")
+def test_a_condition_says_nothing_that_changes_while_it_lasts() -> None:
+    later = msgspec.structs.replace(location("silent", 9), age_seconds=10 * 3600.0)
+    (before,) = assess(GOOD, health(location("silent", 9)), ALERTS).conditions
+    (after,) = assess(GOOD, health(later), ALERTS).conditions
+    assert before == after
 
 
 def test_between_runs_only_the_daemon_s_own_conditions_are_judged() -> None:

@@ -19,12 +19,13 @@ from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import Sender, channels_of, problems
 from openaq_pipeline.monitoring.conditions import Assessment
 from openaq_pipeline.monitoring.delivery import Limits, Summary, deliver, send_test, tell
-from openaq_pipeline.reports import Channel, Condition, Notice
+from openaq_pipeline.reports import Condition, Notice
 from openaq_pipeline.settings import EmailSettings, NotificationSettings, SlackSettings, WebhookSettings
 from tests.alerts.conftest import Receive
-from tests.alerts.parts import NOW, condition, drip, free_port, hang, status
+from tests.alerts.parts import NOW, condition, drip, free_port, hang, policy, status
 from tests.conftest import ROOT
 
+SLACK_OR_HOOK = policy("slack", "webhook")
 QUICK = Limits(channel_seconds=0.5, whole_seconds=1.0)
 
 
@@ -62,9 +63,9 @@ def file(tmp_path: Path) -> AlertFile:
     return AlertFile(tmp_path)
 
 
-def told(file: AlertFile, channels: dict[Channel, Sender], clock: Clock, *keys: str, limits: Limits = QUICK) -> Summary:
+def told(file: AlertFile, channels: dict[str, Sender], clock: Clock, *keys: str, limits: Limits = QUICK) -> Summary:
     assessment = Assessment(tuple(map(condition, keys)))
-    return tell(file, assessment, channels, cooldown_hours=24, clock=clock, limits=limits)
+    return tell(file, assessment, channels, policy=policy(*channels), clock=clock, limits=limits)
 
 
 def test_no_channel_is_told_a_secret_whatever_a_condition_was_made_of(
@@ -75,7 +76,7 @@ def test_no_channel_is_told_a_secret_whatever_a_condition_was_made_of(
     redact.hide(["canary-secret"])
     channel = Told()
     spoilt = Condition("quality", "warning", "of canary-secret", "said canary-secret", "see canary-secret")
-    tell(file, Assessment((spoilt,)), {"webhook": channel}, cooldown_hours=24, clock=Clock(), limits=QUICK)
+    tell(file, Assessment((spoilt,)), {"webhook": channel}, policy=policy("webhook"), clock=Clock(), limits=QUICK)
     (heard,) = channel.notices
     assert "canary-secret" not in repr(heard)
     assert heard.condition.title == f"of {redact.MASK}"
@@ -108,9 +109,9 @@ def test_what_fails_is_tried_again_when_its_time_has_come(file: AlertFile, recei
     ]
     assert (summary.sent, summary.pending) == ((), 1)
     server.answer = status(200)
-    assert deliver(file, channels, clock=clock, limits=QUICK) == Summary(pending=1)
+    assert deliver(file, channels, policy=SLACK_OR_HOOK, clock=clock, limits=QUICK) == Summary(pending=1)
     clock.forward(minutes=1)
-    assert len(deliver(file, channels, clock=clock, limits=QUICK).sent) == 1
+    assert len(deliver(file, channels, policy=SLACK_OR_HOOK, clock=clock, limits=QUICK).sent) == 1
     first, second = server.received
     assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
 
@@ -129,7 +130,7 @@ def test_a_hanging_channel_delays_neither_the_others_nor_the_run(
     file: AlertFile, receive: Receive, answer: Any
 ) -> None:
     quick = Told()
-    channels: dict[Channel, Sender] = {**channels_of(webhook(receive(answer).url()), ""), "slack": quick}
+    channels: dict[str, Sender] = {**channels_of(webhook(receive(answer).url()), ""), "slack": quick}
     began = time.monotonic()
     summary = told(file, channels, Clock(), "a", "b", "c")
     assert time.monotonic() - began < 5
@@ -184,7 +185,7 @@ def test_beginning_and_end_stay_in_order_when_the_beginning_has_to_wait(file: Al
     told(file, {"slack": shaky}, clock)
     assert shaky.heard == []
     clock.forward(minutes=2)
-    deliver(file, {"slack": shaky}, clock=clock, limits=QUICK)
+    deliver(file, {"slack": shaky}, policy=SLACK_OR_HOOK, clock=clock, limits=QUICK)
     assert shaky.heard == [("begun", "a"), ("recovered", "a")]
 
 
@@ -193,7 +194,7 @@ def test_while_another_delivers_nothing_is_sent_but_all_is_noted(file: AlertFile
     with AlertFile(tmp_path).delivering():
         assert told(file, {"slack": fine}, Clock(), "a").busy
     assert fine.heard == []
-    assert len(deliver(file, {"slack": fine}, clock=Clock(), limits=QUICK).sent) == 1
+    assert len(deliver(file, {"slack": fine}, policy=SLACK_OR_HOOK, clock=Clock(), limits=QUICK).sent) == 1
 
 
 def test_a_full_disk_does_not_silence_an_alert(file: AlertFile, tmp_path: Path) -> None:
@@ -255,11 +256,13 @@ def test_a_channel_without_an_address_is_a_problem_and_its_notices_are_given_up_
 
 NOTE_AND_HANG = """
 import sys, time
+from datetime import timedelta
 from pathlib import Path
 from openaq_pipeline.reports import Condition
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.conditions import Assessment
 from openaq_pipeline.monitoring.delivery import tell
+from openaq_pipeline.monitoring.telling import Policy
 
 class Hanging:
     def send(self, notice, *, timeout_seconds):
@@ -267,7 +270,8 @@ class Hanging:
         time.sleep(60)
 
 found = tuple(Condition(key, "critical", "t", "m") for key in ("a", "b"))
-tell(AlertFile(Path(sys.argv[1])), Assessment(found), {"slack": Hanging()}, cooldown_hours=24)
+policy = Policy({"slack": "info"}, timedelta(hours=24))
+tell(AlertFile(Path(sys.argv[1])), Assessment(found), {"slack": Hanging()}, policy=policy)
 """
 
 
@@ -280,7 +284,7 @@ def test_kill_9_between_storing_and_sending_loses_no_notice(file: AlertFile, tmp
         process.kill()
     fine, clock = Told(), Clock()
     clock.now = file.read().outbox[0].queued
-    assert len(deliver(file, {"slack": fine}, clock=clock, limits=QUICK).sent) == 2
+    assert len(deliver(file, {"slack": fine}, policy=SLACK_OR_HOOK, clock=clock, limits=QUICK).sent) == 2
     assert fine.heard == [("begun", "a"), ("begun", "b")]
     assert fine.notices[0].id == notice_id
 
@@ -314,7 +318,7 @@ def test_no_secret_is_in_log_error_or_book_whatever_the_receivers_do(
     assert "Could not tell slack" in seen
 
 
-def _everything(port: int) -> dict[Channel, Sender]:
+def _everything(port: int) -> dict[str, Sender]:
     address = SecretStr(f"http://127.0.0.1:{port}/services/{CANARY}?token={CANARY}")
     mail = {"host": "127.0.0.1", "port": port, "security": "none", "username": "robot", "password": CANARY}
     return channels_of(

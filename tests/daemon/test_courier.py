@@ -18,13 +18,13 @@ from openaq_pipeline.daemon.child import Snapshot
 from openaq_pipeline.daemon.courier import PAUSE_SECONDS, Courier, hung_run
 from openaq_pipeline.daemon.watchdog import Reading
 from openaq_pipeline.monitoring.alert_file import AlertFile
-from openaq_pipeline.monitoring.alerts import Book, update
+from openaq_pipeline.monitoring.alerts import Book
 from openaq_pipeline.monitoring.conditions import between_runs
-from openaq_pipeline.reports import Channel
+from openaq_pipeline.monitoring.telling import Policy, update
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
-from tests.alerts.parts import Receiver, hang, receiver, status
+from tests.alerts.parts import Receiver, hang, policy, receiver, status
 from tests.conftest import ROOT, Program, Simulate
 from tests.daemon.conftest import Schedule, change, ids, pages, until, wait_for_pages
 
@@ -43,7 +43,7 @@ def read():
 sys.exit(serve(read, limits_of=lambda *_: Limits(tick=0.1, margin=1, hung=4, grace=0.5)))
 """
 PATIENT_LOOKS = QUICK_LOOKS.replace("hung=4", "hung=60")
-WEBHOOK: frozenset[Channel] = frozenset({"webhook"})
+WEBHOOK = policy("webhook")
 
 
 @pytest.fixture
@@ -230,16 +230,14 @@ class Waiting:
         program.config.write_text(config)
         now = datetime.now(UTC).replace(microsecond=0)
         found = between_runs([hung_run(timedelta(hours=6))])
-        AlertFile(program.data).change(
-            now, lambda book: update(book, found, now, cooldown=timedelta(hours=1), channels=["webhook"])
-        )
+        AlertFile(program.data).change(now, lambda book: update(book, found, now, policy("webhook")))
         self.now = Reading(now, 1000.0)
         self.snapshot = Snapshot(program.config, program.data)
         self.courier = Courier(program.data)
 
-    def look(self, after_seconds: float = 0.0, channels: frozenset[Channel] = WEBHOOK) -> None:
+    def look(self, after_seconds: float = 0.0, told: Policy = WEBHOOK) -> None:
         now = Reading(self.now.wall + timedelta(seconds=after_seconds), self.now.steady + after_seconds)
-        self.courier.look(now, channels, self.snapshot)
+        self.courier.look(now, told, self.snapshot)
 
 
 def test_a_child_that_fails_at_once_is_started_again_after_a_minute_and_not_before(
@@ -260,7 +258,7 @@ def test_for_a_channel_that_was_switched_off_no_child_is_started(
     program: Program, capfd: pytest.CaptureFixture[str]
 ) -> None:
     waiting = Waiting(program, "locations: [not an id]\n")
-    waiting.look(channels=frozenset({"slack"}))
+    waiting.look(told=policy("slack"))
     waiting.courier.finish(10)
     assert capfd.readouterr().err == ""
     waiting.look()

@@ -92,7 +92,7 @@ def test_it_needs_no_key_no_network_and_no_data(program: Program) -> None:
 
 def test_the_json_is_one_object_with_everything(filled: Program) -> None:
     found = filled.run("monitor.py", "--json").json
-    assert found.keys() == {"health", "runs", "budget", "data_dir", "warnings"}
+    assert found.keys() == {"health", "runs", "budget", "data_dir", "warnings", "totals"}
     assert found["health"]["status"] == "ok"
     assert [place["status"] for place in found["health"]["locations"]] == ["current", "current"]
     due = datetime.fromisoformat(found["health"]["next_run"])

@@ -175,3 +175,35 @@ def test_a_file_that_cannot_be_read_is_an_error_and_is_not_taken_for_an_empty_on
     with pytest.raises(StorageError):
         history.append(tmp_path, run(NOW, location(1)), NOW)
     assert (tmp_path / "metrics.json").is_dir()
+
+
+def test_totals_grow_with_each_run_and_outlive_the_runs(tmp_path: Path) -> None:
+    one = msgspec.structs.replace(run(NOW, location(1), location(2, "failed")), requests_by_status={"200": 2, "429": 1})
+    for _ in range(history.KEPT_RUNS + 5):
+        history.append(tmp_path, one, NOW)
+    totals = history.read(tmp_path).totals
+    assert totals is not None
+    assert totals.since == NOW
+    assert totals.runs == {"partial": 105}
+    assert totals.rows == {"new": 210, "revised": 0, "identical": 420, "rejected": 0}
+    assert totals.requests == {"200": 210, "429": 105}
+
+
+def test_a_file_of_an_earlier_version_is_read_and_counted_from_then_on(tmp_path: Path) -> None:
+    history.append(tmp_path, run(NOW, location(1)), NOW)
+    path = tmp_path / history.NAME
+    old = json.loads(path.read_text())
+    del old["totals"]
+    for each in old["runs"]:
+        del each["requests_by_status"]
+        for place in each["locations"]:
+            del place["quality_score"]
+    path.write_text(json.dumps(old))
+    found = history.read(tmp_path)
+    assert (found.warning, found.totals) == (None, None)
+    assert found.runs[0].requests_by_status == {}
+    later = NOW + timedelta(hours=1)
+    history.append(tmp_path, run(later, location(1)), NOW)
+    totals = history.read(tmp_path).totals
+    assert totals is not None
+    assert (totals.since, totals.runs) == (later, {"complete": 1})

@@ -236,6 +236,7 @@ def test_what_may_pass_is_asked_again_and_then_told(
         client.get("/x")
     assert type(caught.value) is kind
     assert len(server.requests) == client.requests_sent == ATTEMPTS
+    assert client.requests_by_status == {str(status): ATTEMPTS}
     assert budget.use().hour == ATTEMPTS  # the server counts failures, and so does the ledger
 
 
@@ -341,6 +342,15 @@ def test_after_three_questions_without_any_answer_the_rest_is_refused_at_once(cl
     with pytest.raises(Unreachable, match="given up for this run"):
         client.get("/x")
     assert client.requests_sent == OUTAGE_AFTER * ATTEMPTS
+    assert client.requests_by_status == {"none": client.requests_sent}
+
+
+def test_a_status_that_http_does_not_know_is_counted_with_all_others_of_its_kind(
+    serve: Serve, answering: Answering, good: Answer, client_for: Ask
+) -> None:
+    client = client_for(serve(answering(599), answering(799), answering(988), good).base_url)
+    client.get("/x")
+    assert client.requests_by_status == {"200": 1, "other": 3}
 
 
 def test_any_answer_shows_that_the_server_is_there(serve: Serve, answering: Answering, client_for: Ask) -> None:

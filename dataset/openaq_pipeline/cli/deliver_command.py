@@ -9,6 +9,7 @@ from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import channels_of
 from openaq_pipeline.monitoring.delivery import deliver
 from openaq_pipeline.monitoring.log import set_up
+from openaq_pipeline.monitoring.policy import policy_of
 
 NOTHING = "No alert is due now. Still to be told later: {}."
 
@@ -25,7 +26,8 @@ def main(namespace: argparse.Namespace) -> int:
         print(NOTHING.format(0))
         return 0
     set_up(settings, to_file=True)
-    summary = deliver(AlertFile(settings.data_dir), channels_of(settings.notifications, settings.environment))
+    channels = channels_of(settings.notifications, settings.environment)
+    summary = deliver(AlertFile(settings.data_dir), channels, policy=policy_of(settings))
     if summary.busy:
         print("Another process is sending the alerts.")
     elif not summary.tried and not summary.problem:

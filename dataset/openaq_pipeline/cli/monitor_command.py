@@ -8,12 +8,9 @@ from datetime import UTC, datetime
 
 from openaq_pipeline.cli.show import printable
 from openaq_pipeline.config import load
-from openaq_pipeline.errors import ConfigError, PipelineError
-from openaq_pipeline.monitoring import history
-from openaq_pipeline.monitoring.health import good_runs, in_words, is_recent, late_after
+from openaq_pipeline.errors import ConfigError
+from openaq_pipeline.readiness import readiness
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.storage.selections import remembered
-from openaq_pipeline.storage.state import StateFile
 
 log = logging.getLogger(__name__)
 
@@ -41,31 +38,10 @@ def main(namespace: argparse.Namespace) -> int:
 
 
 def check(settings: Settings, now: datetime) -> int:
-    """Return 0 if the last good run is recent enough, 1 if not, and say so in a line; meant for health checks.
-
-    Good is a run in which at least one location succeeded. Recent enough: two intervals and a quarter of an hour, with
-    `cron` the same of its longest gap, with `once` `stale_after_hours`. While the first, long run goes on, a location
-    that was read to its end counts as well.
-    """
-    from openaq_pipeline.incremental.outlook import longest_gap  # noqa: PLC0415
-
-    span = late_after(longest_gap(settings.schedule, now), settings.monitoring.alerts)
-    try:
-        runs = history.read(settings.data_dir).runs
-        good = list(good_runs(runs, {}))
-        if not is_recent(good, now, span):  # the state may be large, and is seldom needed
-            state = StateFile(settings.data_dir)
-            state.load(now, repair=False)
-            good = list(good_runs(runs, {key: state.get(key) for key in remembered(settings).locations}))
-    except PipelineError as error:
-        print(f"unhealthy: {error.advice}")
-        return 1
-    if is_recent(good, now, span):
-        print(f"healthy: the last good run was {in_words(now - max(good))} ago (at most {in_words(span)} are fine)")
-        return 0
-    last = f"the last one was at {max(good):%Y-%m-%d %H:%M} UTC" if good else "there was none yet"
-    print(f"unhealthy: no good run within {in_words(span)}; {last}")
-    return 1
+    """Return 0 if the last good run is recent enough, 1 if not, and say so in a line; meant for health checks."""
+    found = readiness(settings, now)
+    print(found.sentence)
+    return 0 if found.ready else 1
 
 
 def serve(settings: Settings) -> int:

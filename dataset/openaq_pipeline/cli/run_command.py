@@ -70,6 +70,7 @@ def main(namespace: argparse.Namespace) -> int:
     after_run(settings, {place.location_id: place.change for place in report.locations if place.change})
     if span is None:
         after_poll(settings, report, utc_now())
+        _tell_prometheus(settings)
     if namespace.json:
         print_json(metrics_of(report))
     else:
@@ -90,11 +91,21 @@ def _telling(settings: Settings) -> Iterator[None]:
     except PipelineError as error:
         if LOCK_VARIABLE in os.environ or not isinstance(error, ConfigError):
             after_no_poll(settings, error)
+            _tell_prometheus(settings)
         raise
     except Exception as error:
         bug = f"A bug has ended the run: {type(error).__name__}"
         after_no_poll(settings, PipelineError(bug, hint="Please report it, with what pipeline.log says."))
+        _tell_prometheus(settings)
         raise
+
+
+def _tell_prometheus(settings: Settings) -> None:
+    """Write the file for node_exporter, if there is to be one; the library costs a run without it nothing."""
+    if settings.monitoring.textfile:
+        from openaq_pipeline.figures import write_textfile  # noqa: PLC0415
+
+        write_textfile(settings, utc_now())
 
 
 def _dry_run(settings: Settings, span: Window | None, source: Provenance, *, reset: bool, room: int | None) -> RunPlan:

@@ -14,12 +14,13 @@ from openaq_pipeline.daemon.child import Child, Snapshot
 from openaq_pipeline.daemon.watchdog import Reading
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.monitoring.alert_file import AlertFile
-from openaq_pipeline.monitoring.alerts import Book, due, update
-from openaq_pipeline.monitoring.channels import enabled_channels
+from openaq_pipeline.monitoring.alerts import Waiting, due
 from openaq_pipeline.monitoring.conditions import between_runs
 from openaq_pipeline.monitoring.health import in_words
+from openaq_pipeline.monitoring.policy import policy_of
 from openaq_pipeline.monitoring.spare import Spare
-from openaq_pipeline.reports import Channel, Condition
+from openaq_pipeline.monitoring.telling import Policy, update
+from openaq_pipeline.reports import Condition
 from openaq_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,18 +40,17 @@ class Courier:
     def __init__(self, folder: Path, spare: Spare | None = None) -> None:
         self._folder, self._spare = folder, spare
         self._stamp: Stamp | None = None
-        self._book: Book | None = None
+        self._book: Waiting | None = None
         self._child: Child | None = None
         self._started: float | None = None
 
-    def look(self, now: Reading, channels: frozenset[Channel], snapshot: Snapshot) -> None:
-        """Start a child if a notice is due on one of `channels`; never waits, and logs what goes wrong."""
+    def look(self, now: Reading, policy: Policy, snapshot: Snapshot) -> None:
+        """Start a child if something is to be told to a receiver; never waits, and logs what goes wrong."""
         if self._is_out() or (self._started is not None and now.steady - self._started < PAUSE_SECONDS):
             return
         self._child = None
         self._refresh()
-        # What only a channel waits for that is switched off now, no child could send.
-        if self._book and any(due(self._book, now.wall, channel) for channel in channels):
+        if self._book and _is_due(self._book, now.wall, policy):
             self._started = now.steady
             self._start(snapshot)
 
@@ -70,27 +70,24 @@ class Courier:
             log.error("The alerts that wait could not be sent: %s", error.strerror)  # noqa: TRY400 - a sentence
 
     def _refresh(self) -> None:
-        """Read the book again if it has changed, and keep its outbox only: the rest may be megabytes."""
+        """Read the book again if it has changed, but only what waits: the rest may be megabytes."""
         stamp = (*_stamp(self._folder / ".alerts.json"), self._spare.stamp() if self._spare else 0)
         if stamp == self._stamp:
             return
         self._stamp, self._book = stamp, None
         try:
-            book = AlertFile(self._folder, self._spare).read()
+            book = AlertFile(self._folder, self._spare).waiting()
         except PipelineError as error:
             log.warning("The alerts that wait could not be read: %s", error.advice)
             return
-        self._book = Book(book.id, outbox=book.outbox) if book.outbox else None
+        self._book = book if book.outbox or book.look_at else None
 
 
 def note(settings: Settings, folder: Path, now: datetime, condition: Condition, *, spare: Spare | None = None) -> None:
     """Note what became of a run that did not end by itself; the next one that does closes it. Logs what goes wrong."""
-    cooldown = timedelta(hours=settings.monitoring.alerts.cooldown_hours)
-    channels = enabled_channels(settings.notifications)
-    found, moment = between_runs([condition]), now.replace(microsecond=0)
+    found, moment, policy = between_runs([condition]), now.replace(microsecond=0), policy_of(settings)
     try:
-        file = AlertFile(folder, spare)
-        file.change(moment, lambda book: update(book, found, moment, cooldown=cooldown, channels=channels))
+        AlertFile(folder, spare).change(moment, lambda book: update(book, found, moment, policy))
     except PipelineError as error:
         log.warning("The alert %r could not be noted: %s", condition.title, error.advice)
 
@@ -107,6 +104,15 @@ def killed_run(number: int) -> Condition:
     message = f"A run was ended by signal {number}; what it had stored before is whole."
     hint = "Signal 9 may mean that the machine is short of memory: see its kernel log. The next run comes as planned."
     return Condition(KILLED_RUN, "critical", "A run was killed", message, hint)
+
+
+def _is_due(book: Waiting, now: datetime, policy: Policy) -> bool:
+    """Say whether there is something to send, or to tell that need wait no longer."""
+    # What only a receiver waits for that is switched off now, no child could send.
+    if policy.receivers and book.look_at is not None and book.look_at <= now:
+        return True
+    quiet = policy.quiet_until(now) is not None
+    return any(due(book.outbox, now, receiver, quiet=quiet) for receiver in policy.receivers)
 
 
 def _tell_oddity(code: int) -> None:

@@ -30,7 +30,7 @@ from openaq_pipeline.errors import ConfigError, PipelineError
 from openaq_pipeline.incremental.due import gap_of, next_due
 from openaq_pipeline.incremental.plan import room_for
 from openaq_pipeline.monitoring import spare
-from openaq_pipeline.monitoring.channels import enabled_channels
+from openaq_pipeline.monitoring.policy import policy_of
 from openaq_pipeline.pulse import Pulse
 from openaq_pipeline.reports import Condition
 from openaq_pipeline.run import check_selection
@@ -102,7 +102,7 @@ class Daemon:
         self._spare = spare.made()
         self._alarm, self._heartbeat, self._courier = Alarm(), Heartbeat(), Courier(self._folder, self._spare)
         self._settings, self._snapshot = settings, Snapshot(settings.config_path, self._folder)
-        self._limits = self._limits_for(settings)
+        self._limits, self._policy = self._limits_for(settings), policy_of(settings)
         self._last = None if settings.schedule.mode == "once" else last_start(self._folder)
         self._seen = Reading(clocks.wall(), clocks.steady())
         self._number = 0
@@ -226,7 +226,7 @@ class Daemon:
             return
         clock_was_set = self._mind_the_clock()
         if self._child is None and not self._stopping:  # here: when runs follow at once this is the only moment
-            self._courier.look(self._seen, enabled_channels(self._settings.notifications), self._snapshot)
+            self._courier.look(self._seen, self._policy, self._snapshot)
         if self._kill_at is not None and self._clocks.awake() >= self._kill_at:
             self._kill()
         elif self._child is not None:
@@ -281,7 +281,7 @@ class Daemon:
             return
         self._snapshot.close()
         self._settings, self._snapshot = settings, snapshot
-        self._limits = self._limits_for(settings)
+        self._limits, self._policy = self._limits_for(settings), policy_of(settings)
         log.info("The settings were read again")
         if self._child is None and not self._stopping:
             self._plan()

@@ -16,7 +16,7 @@ from openaq_pipeline.errors import RetriableError, StorageError
 from openaq_pipeline.files import exists, remove_temporary, replacing, set_aside, storage_error
 from openaq_pipeline.locks import let_go, take_lock
 from openaq_pipeline.model import UNREADABLE
-from openaq_pipeline.monitoring.alerts import VERSION, Book, joined
+from openaq_pipeline.monitoring.alerts import READABLE, VERSION, Book, Waiting, joined
 from openaq_pipeline.monitoring.spare import Spare, inherited
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,23 @@ class AlertFile:
                 raise
             return self._apart
 
+    def waiting(self) -> Waiting:
+        """Return what the book has to be told, as `read` does; of a book on disk no more than that is decoded."""
+        if self._unsaved is None:
+            try:
+                body = whole(self._path, BOOK_BYTES)
+                found = msgspec.json.decode(body, type=Waiting)
+            except (OSError, *UNREADABLE):
+                pass  # told by `read`
+            else:
+                aware = all(entry.next_try.tzinfo for entry in found.outbox)
+                if found.version in READABLE and aware and (found.look_at is None or found.look_at.tzinfo):
+                    return found
+        book = self.read()
+        return Waiting(look_at=book.look_at, outbox=book.outbox)
+
     def is_damaged(self) -> bool:
-        """Say whether there is a file that holds no book of this version. Raises `StorageError` if it can't be read."""
+        """Say whether there is a file that holds no book. Raises `StorageError` if it can't be read."""
         return self._stored() is None and exists(self._path)
 
     def change(self, now: datetime, function: Callable[[Book], Book]) -> Book:
@@ -113,7 +128,7 @@ class AlertFile:
         return together
 
     def _stored(self) -> Book | None:
-        """Return the book on disk; None if there is none, or none of this version with aware times."""
+        """Return the book on disk; None if there is none, or none that this program can read."""
         try:
             return _decoded(whole(self._path, BOOK_BYTES))
         except (FileNotFoundError, *UNREADABLE):  # the latter: it is larger than any book
@@ -157,19 +172,25 @@ class AlertFile:
 
 
 def _decoded(body: bytes) -> Book | None:
-    """Return a book; None if it is none of this version with aware times."""
+    """Return a book; None if it is none that this program can read, with aware times. Older ones are taken over."""
     try:
         book = msgspec.json.decode(body, type=Book)
     except UNREADABLE:
         return None
-    return book if book.version == VERSION and _times_have_zones(book) else None
+    if book.version not in READABLE or not _times_have_zones(book):
+        return None
+    return msgspec.structs.replace(book, version=VERSION)
 
 
 def _times_have_zones(book: Book) -> bool:
     """Say whether every time can be compared with now."""
+    every = [*book.open.values(), *(over.opened for over in book.over.values())]
     stamps = [
-        *(stamp for opened in book.open.values() for stamp in (opened.began,)),
+        *(stamp for opened in every for stamp in (opened.began, opened.told_at, opened.condition.since)),
+        *(over.ended for over in book.over.values()),
         *(last.at for last in book.told.values()),
+        *book.groups.values(),
+        book.look_at,
         *(stamp for past in book.past for stamp in (past.began, past.ended)),
         *(
             stamp

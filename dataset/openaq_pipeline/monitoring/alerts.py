@@ -1,9 +1,10 @@
 """The book of conditions: what lasts, what is past, what is still to be told, and what could not be. Pure.
 
 1. A condition that holds and is not open begins; one that is open and no longer holds ends.
-2. A beginning is told once: a notice for each channel goes into the outbox. It is not told while the same key was
-   told less than the cool-down ago; if it still lasts then, it is told then. A severity above the told one is told.
-3. The end of a condition that was told is told once; the end of one that was not is not.
+2. What is told of it, when and together with what else is the business of `telling`: it puts a notice for each receiver
+   into the outbox, in the same change of the book.
+3. The end of a condition that was told waits in `over` until it is told; the end of one that was not told is not. What
+   begins again while its end waits has not ended: nobody was told otherwise.
 4. A notice leaves the outbox when it was delivered or given up; what was given up stays to be seen.
 
 The book is stored before anything is sent, so that a crash loses no notice (`alert_file`, `delivery`).
@@ -11,23 +12,27 @@ The book is stored before anything is sent, so that a crash loses no notice (`al
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import get_args
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from openaq_pipeline.errors import DeliveryError
+from openaq_pipeline.monitoring import grouping
 from openaq_pipeline.monitoring.conditions import Assessment
-from openaq_pipeline.reports import Channel, Condition, Notice, Severity
+from openaq_pipeline.reports import Condition, Notice, Receiver, Severity
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
+"""Version 1 had no groups: many silent locations were one condition, `MANY_SILENT`."""
+
+MANY_SILENT = "silent:many"
 KEPT = 100
 """So many past conditions and notices given up stay to be looked at."""
-
-MAX_OUTBOX = 300
-"""With so much untold, further conditions wait; they are told when there is room, if they still last."""
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=1), timedelta(hours=1)
 GIVE_UP_AFTER = timedelta(days=7)
@@ -36,35 +41,44 @@ GIVE_UP_AFTER = timedelta(days=7)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
-class OpenCondition(msgspec.Struct, frozen=True):
-    """A condition that lasts, as last seen; `told` is the highest severity told of it, None: not told."""
+class OpenCondition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition that lasts, as last seen; `told` is the highest severity told of it and `told_at` when, None: not."""
 
     condition: Condition
     began: datetime
     told: Severity | None = None
+    told_at: datetime | None = None
 
 
-class PastCondition(msgspec.Struct, frozen=True):
-    """A condition that has ended; `told` says whether anybody was told."""
+class PastCondition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition that has ended, or `count` of one kind that ended together; `told` says whether anybody was told."""
 
     condition: Condition
     began: datetime
     ended: datetime
     told: bool
+    count: int = 1
+
+
+class Over(msgspec.Struct, frozen=True):
+    """A condition that was told, and has ended, which is still to be told."""
+
+    opened: OpenCondition
+    ended: datetime
 
 
 class LastTold(msgspec.Struct, frozen=True):
-    """When the beginning of a key's condition was last told, and how severe it was."""
+    """When a key's condition that is over was last told, and how severe it was."""
 
     at: datetime
     severity: Severity
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A notice on its way to one channel; `last_error` is why the last of `attempts` failed, None before the first."""
+    """A notice on its way to one receiver; `last_error` is why the last of `attempts` failed, None before the first."""
 
     notice: Notice
-    channel: Channel
+    channel: Receiver
     queued: datetime
     next_try: datetime
     attempts: int = 0
@@ -74,34 +88,78 @@ class Outgoing(msgspec.Struct, frozen=True):
 class Book(msgspec.Struct, frozen=True):
     """Everything remembered of conditions; `id` and `number` make the ids of notices unique.
 
-    `past` and `undelivered` have the latest last.
+    `groups` has when a group was last told. `look_at` is when something that waits may be told, None: nothing waits for
+    a time. `past` and `undelivered` have the latest last.
     """
 
     id: UUID
     version: int = VERSION
     number: int = 0
     open: dict[str, OpenCondition] = {}
+    over: dict[str, Over] = {}
     told: dict[str, LastTold] = {}
+    groups: dict[str, datetime] = {}
+    look_at: datetime | None = None
     outbox: tuple[Outgoing, ...] = ()
     past: tuple[PastCondition, ...] = ()
     undelivered: tuple[Outgoing, ...] = ()
 
 
-def update(
-    book: Book, assessment: Assessment, now: datetime, *, cooldown: timedelta, channels: Collection[Channel]
-) -> Book:
-    """Return the book with what begins and ends now, and with the notices of it for `channels` in the outbox.
+class Waiting(msgspec.Struct, frozen=True):
+    """The part of a book that says whether something is to be done: little to read, however large the book."""
 
-    Without channels nothing is told, but everything is remembered.
-    """
-    pen = _Pen(book, now, cooldown, channels)
+    version: int = VERSION
+    look_at: datetime | None = None
+    outbox: tuple[Outgoing, ...] = ()
+
+
+def noted(book: Book, assessment: Assessment, now: datetime) -> Book:
+    """Return the book with what begins and ends now; nothing of it is told yet."""
     current = _most_severe(assessment.conditions)
-    for key in book.open:
-        if key not in current and not assessment.leaves_open(key):
-            pen.end(key)
-    for condition in current.values():
-        pen.see(condition)
-    return pen.written()
+    opened, over, told = _taken_over(book.open, assessment, current), dict(book.over), dict(book.told)
+    ended: list[PastCondition] = []
+    for key in [key for key in opened if key not in current and not assessment.leaves_open(key)]:
+        closed = opened.pop(key)
+        ended.append(PastCondition(closed.condition, closed.began, now, closed.told is not None))
+        if closed.told is not None:
+            over[key] = Over(closed, now)
+            told[key] = LastTold(closed.told_at or closed.began, closed.told)
+    for key, condition in current.items():
+        if key in over:  # its end was told to nobody
+            opened[key] = over.pop(key).opened
+        known = opened.get(key)
+        opened[key] = replace(known, condition=condition) if known else OpenCondition(condition, now)
+    past = (*book.past, *_together(ended))[-KEPT:]
+    return replace(book, open=opened, over=over, told=told, past=past)
+
+
+def _taken_over(
+    known: dict[str, OpenCondition], assessment: Assessment, current: dict[str, Condition]
+) -> dict[str, OpenCondition]:
+    """Return the open conditions of a book; what version 1 had told of many at once counts as told of each."""
+    opened = dict(known)
+    if MANY_SILENT not in opened or any(key.startswith("silent") for key in assessment.undecided):
+        return opened
+    many = opened.pop(MANY_SILENT)
+    for key, condition in current.items():
+        if condition.kind == "silent" and key not in opened:
+            opened[key] = OpenCondition(condition, many.began, many.told)
+    return opened
+
+
+def _together(ended: Iterable[PastCondition]) -> Iterator[PastCondition]:
+    """Yield what has ended; more than a few of one kind, level and provider as one, or they would push out the rest."""
+    groups: dict[tuple[str, Severity, str, bool], list[PastCondition]] = defaultdict(list)
+    for each in ended:
+        condition = each.condition
+        groups[condition.kind, condition.severity, condition.provider, each.told].append(each)
+    for group in groups.values():
+        if len(group) <= grouping.FEW:
+            yield from group
+        else:
+            began = min(each.began for each in group)
+            condition = grouping.begun([each.condition for each in group], group[0].ended)
+            yield replace(group[0], condition=condition, began=began, count=len(group))
 
 
 def _most_severe(conditions: Iterable[Condition]) -> dict[str, Condition]:
@@ -114,99 +172,52 @@ def _most_severe(conditions: Iterable[Condition]) -> dict[str, Condition]:
     return found
 
 
+def rank(severity: Severity) -> int:
+    """Return where a severity stands, from 0 for info."""
+    return SEVERITIES.index(severity)
+
+
 def joined(book: Book, apart: Book) -> Book:
     """Return a book with what was noted in another one while it could not be read; of one key it knows better itself.
 
     Notices of both are sent: rather twice than not at all.
     """
-    return msgspec.structs.replace(
+    return replace(
         book,
         open=apart.open | book.open,
+        over={key: over for key, over in (apart.over | book.over).items() if key not in book.open},
         told=apart.told | book.told,
+        groups=apart.groups | book.groups,
+        look_at=min(filter(None, (book.look_at, apart.look_at)), default=None),
         outbox=book.outbox + apart.outbox,
         past=(book.past + apart.past)[-KEPT:],
         undelivered=(book.undelivered + apart.undelivered)[-KEPT:],
     )
 
 
-def rank(severity: Severity) -> int:
-    """Return where a severity stands, from 0 for info."""
-    return SEVERITIES.index(severity)
+# --- the outbox ---
 
 
-class _Pen:
-    """Writes the next version of a book; a copy for every line would take seconds with 25,000 locations."""
+def due(outbox: Iterable[Outgoing], now: datetime, channel: Receiver, *, quiet: bool = False) -> list[Outgoing]:
+    """Return what may be sent to a receiver now: the least tried first, and of one kind nothing before what came first.
 
-    def __init__(self, book: Book, now: datetime, cooldown: timedelta, channels: Collection[Channel]) -> None:
-        self._book, self._now, self._cooldown = book, now, cooldown
-        self._channels = [channel for channel in get_args(Channel) if channel in channels]
-        self._number = book.number
-        self._open, self._told = dict(book.open), dict(book.told)
-        self._outbox, self._past = list(book.outbox), list(book.past)
-
-    def end(self, key: str) -> None:
-        """Close a condition, and tell it if its beginning was."""
-        closed = self._open.pop(key)
-        told = closed.told is not None
-        self._past.append(PastCondition(closed.condition, closed.began, self._now, told))
-        if told:
-            self._send(closed, ended=self._now)
-
-    def see(self, condition: Condition) -> None:
-        """Open a condition or bring it up to date, and tell it if that is due."""
-        known = self._open.get(condition.key)
-        seen = OpenCondition(condition, known.began if known else self._now, known.told if known else None)
-        if self._is_news(seen) and self._channels and len(self._outbox) < MAX_OUTBOX:
-            seen = msgspec.structs.replace(seen, told=condition.severity)
-            self._told[condition.key] = LastTold(self._now, condition.severity)
-            self._send(seen, ended=None)
-        self._open[condition.key] = seen
-
-    def _is_news(self, seen: OpenCondition) -> bool:
-        severity = rank(seen.condition.severity)
-        if seen.told is not None:
-            return severity > rank(seen.told)
-        last = self._told.get(seen.condition.key)
-        return last is None or not self._is_recent(last) or severity > rank(last.severity)
-
-    def _is_recent(self, last: LastTold) -> bool:
-        """Say whether a cool-down lasts; a clock that was far ahead for a while must not make it last for years."""
-        return abs(self._now - last.at) < self._cooldown
-
-    def _send(self, told: OpenCondition, ended: datetime | None) -> None:
-        self._number += 1
-        notice = Notice(
-            id=str(uuid5(self._book.id, str(self._number))),
-            kind="recovered" if ended else "begun",
-            condition=told.condition,
-            began=told.began,
-            ended=ended,
-        )
-        self._outbox.extend(Outgoing(notice, channel, self._now, self._now) for channel in self._channels)
-
-    def written(self) -> Book:
-        """Return the new version, without what is not needed any more."""
-        told = {key: last for key, last in self._told.items() if self._is_recent(last)}
-        return msgspec.structs.replace(
-            self._book,
-            number=self._number,
-            open=self._open,
-            told=told,
-            outbox=tuple(self._outbox),
-            past=tuple(self._past[-KEPT:]),
-        )
-
-
-def due(book: Book, now: datetime, channel: Channel) -> list[Outgoing]:
-    """Return what may be sent on a channel now: the least tried first, and of one key nothing before what came first.
-
-    A notice that fails again and again must not hold up the others.
+    A notice that fails again and again must not hold up the others. In `quiet` hours only what is critical is sent, and
+    its beginning passes what waits for their end.
     """
-    first: dict[str, Outgoing] = {}
-    for entry in book.outbox:
-        if entry.channel == channel:
-            first.setdefault(entry.notice.condition.key, entry)
-    ready = [entry for entry in first.values() if _is_due(entry, now)]
+    ready: list[Outgoing] = []
+    behind: set[str] = set()  # kinds of which something comes first
+    passed: set[str] = set()  # kinds of which a beginning may be passed by another, but by no end
+    for entry in outbox:
+        if entry.channel != channel:
+            continue
+        notice, kind = entry.notice, entry.notice.condition.kind
+        if quiet and notice.condition.severity != "critical" and notice.kind == "begun":
+            passed.add(kind)
+            continue
+        is_held = (quiet and notice.condition.severity != "critical") or (notice.kind != "begun" and kind in passed)
+        if not is_held and kind not in behind and _is_due(entry, now):
+            ready.append(entry)
+        behind.add(kind)
     return sorted(ready, key=lambda entry: entry.attempts)  # a stable sort keeps the order otherwise
 
 
@@ -231,7 +242,7 @@ def settle(book: Book, tried: Outgoing, now: datetime, error: DeliveryError | No
             failed = _failed(entry, now, error)
             (given_up if is_hopeless(failed, now, error) else keep).append(failed)
     undelivered = (*book.undelivered, *given_up)[-KEPT:]
-    return msgspec.structs.replace(book, outbox=tuple(keep), undelivered=undelivered)
+    return replace(book, outbox=tuple(keep), undelivered=undelivered)
 
 
 def is_hopeless(entry: Outgoing, now: datetime, error: DeliveryError) -> bool:
@@ -242,4 +253,4 @@ def is_hopeless(entry: Outgoing, now: datetime, error: DeliveryError) -> bool:
 def _failed(entry: Outgoing, now: datetime, error: DeliveryError) -> Outgoing:
     doublings = min(entry.attempts, 10)  # beyond that the longest wait holds anyway
     wait = min(FIRST_RETRY * 2**doublings, LONGEST_RETRY)
-    return msgspec.structs.replace(entry, attempts=entry.attempts + 1, next_try=now + wait, last_error=error.advice)
+    return replace(entry, attempts=entry.attempts + 1, next_try=now + wait, last_error=error.advice)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from openaq_pipeline.errors import FatalError, PipelineError
+from openaq_pipeline.monitoring.grouping import PHRASES
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.reports import Condition, Health, LocationHealth
 from openaq_pipeline.settings import AlertSettings
@@ -22,11 +23,8 @@ FAILED_RUNS, NEEDS_A_PERSON, CANNOT_WORK, QUALITY, SLOW_RESPONSE, SILENT = (
 OF_A_RUN = frozenset({FAILED_RUNS, NEEDS_A_PERSON, CANNOT_WORK, QUALITY, SLOW_RESPONSE, SILENT})
 """The kinds that only a run can judge; a kind is a key up to its colon."""
 
-MANY_SILENT = "silent:many"
-SINGLY = 5
-"""So many silent locations are told each by itself, more of them as one: nobody reads 25,000 notices."""
-
-NAMED = 5
+BRIEF_FROM = 100
+"""With more silent locations each is noted in a few words: the book of 10,000 is a few megabytes, and not ten."""
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -147,17 +145,12 @@ def _slow_response(seconds: float | None, limit: float) -> Condition | None:
 
 
 def _of_locations(locations: Sequence[LocationHealth], alerts: AlertSettings, *, cut_off: bool) -> Assessment:
-    """Judge all locations: the silent ones each, or of many the whole."""
-    parts = [(location, _of_location(location, alerts, cut_off=cut_off)) for location in locations]
-    silent = [location for location, part in parts if part.conditions]
-    found = tuple(condition for _, part in parts for condition in part.conditions)
-    undecided = frozenset().union(*(part.undecided for _, part in parts))
-    if len(silent) > SINGLY:
-        # What was told of one of them by itself is not over because they have become many.
-        return Assessment((_many_silent(silent, len(locations), alerts),), undecided | {each.key for each in found})
-    if len(silent) + len(undecided) > SINGLY:
-        undecided |= {MANY_SILENT}
-    return Assessment(found, undecided)
+    """Judge each location by itself; what of them is told together is not decided here (`telling`)."""
+    parts = [_of_location(location, alerts, cut_off=cut_off) for location in locations]
+    found = [condition for part in parts for condition in part.conditions]
+    if len(found) > BRIEF_FROM:
+        found = [msgspec.structs.replace(condition, message="", hint="") for condition in found]
+    return Assessment(tuple(found), frozenset().union(*(part.undecided for part in parts)))
 
 
 def _of_location(location: LocationHealth, alerts: AlertSettings, *, cut_off: bool) -> Assessment:
@@ -174,25 +167,24 @@ def _of_location(location: LocationHealth, alerts: AlertSettings, *, cut_off: bo
     return Assessment((_silent(key, location, alerts.stale_after_hours),)) if is_old else Assessment()
 
 
-def _many_silent(silent: Sequence[LocationHealth], total: int, alerts: AlertSettings) -> Condition:
-    named = ", ".join(_name(location) for location in silent[:NAMED])
-    more = f" and {len(silent) - NAMED:,} more" if len(silent) > NAMED else ""
-    message = f"{len(silent):,} of {total:,} have no row younger than {alerts.stale_after_hours:g} h: {named}{more}."
-    hint = "See on explore.openaq.org whether they still report; monitor.py tells of each."
-    return Condition(MANY_SILENT, "warning", f"{len(silent):,} locations are silent", message, hint)
-
-
 def _name(location: LocationHealth) -> str:
     return f"{location.name} ({location.location_id})" if location.name else f"Location {location.location_id}"
 
 
 def _silent(key: str, location: LocationHealth, limit_hours: float) -> Condition:
+    """Return the condition of a location without a new row; it says nothing that changes while that lasts."""
     newest = f"The newest row is of {location.latest:%Y-%m-%d %H:%M} UTC" if location.latest else "It has no row yet"
-    age = f", {location.age_seconds / 3600:.0f} h old" if location.age_seconds is not None else ""
     why = f" The last try failed: {_sentence(location.error)}" if location.error else ""
-    message = f"{newest}{age}; {limit_hours:g} h are expected at most.{why}"
-    hint = "See on explore.openaq.org whether the station still reports; monitor.py tells which sensors are parked."
-    return Condition(key, "warning", f"{_name(location)} is silent", message, hint)
+    return Condition(
+        key,
+        "warning",
+        f"{_name(location)} is silent",
+        f"{newest}; one of the last {limit_hours:g} h is expected.{why}",
+        PHRASES[SILENT].hint,
+        provider=location.provider or "",
+        subject=_name(location),
+        since=location.latest,
+    )
 
 
 def _sentence(text: str) -> str:

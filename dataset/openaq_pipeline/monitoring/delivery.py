@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import msgspec
@@ -15,12 +15,13 @@ from msgspec.structs import replace
 
 from openaq_pipeline.errors import DeliveryError, PipelineError
 from openaq_pipeline.monitoring.alert_file import AlertFile
-from openaq_pipeline.monitoring.alerts import Book, Outgoing, due, is_hopeless, settle, update
+from openaq_pipeline.monitoring.alerts import Book, Outgoing, due, is_hopeless, settle
 from openaq_pipeline.monitoring.channels import Sender
 from openaq_pipeline.monitoring.channels.wording import trial_notice
 from openaq_pipeline.monitoring.conditions import Assessment
+from openaq_pipeline.monitoring.telling import Policy, release, update
 from openaq_pipeline.redact import clean
-from openaq_pipeline.reports import Channel, Notice
+from openaq_pipeline.reports import Notice, Receiver
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True):
 class Tried(msgspec.Struct, frozen=True):
     """One try. `error` says why it failed and what to do, None: delivered; `given_up`: no other try will follow."""
 
-    channel: Channel
+    channel: Receiver
     notice: Notice
     seconds: float
     error: str | None = None
@@ -75,43 +76,48 @@ def _utc_now() -> datetime:
 def tell(
     file: AlertFile,
     assessment: Assessment,
-    channels: Mapping[Channel, Sender],
+    channels: Mapping[Receiver, Sender],
     *,
-    cooldown_hours: float,
+    policy: Policy,
     clock: Callable[[], datetime] = _utc_now,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Summary:
     """Store what begins and ends, then send what is due. Never raises `PipelineError`: see the summary."""
-    now, cooldown = clock(), timedelta(hours=cooldown_hours)
+    now = clock()
     try:
-        file.change(now, lambda book: update(book, assessment, now, cooldown=cooldown, channels=channels.keys()))
+        file.change(now, lambda book: update(book, assessment, now, policy))
     except PipelineError as error:
         log.warning("Alerts could not be noted: %s", error.advice)
         return Summary(problem=error.advice)
-    return deliver(file, channels, clock=clock, limits=limits)
+    return deliver(file, channels, policy=policy, clock=clock, limits=limits)
 
 
 def deliver(
     file: AlertFile,
-    channels: Mapping[Channel, Sender],
+    channels: Mapping[Receiver, Sender],
     *,
+    policy: Policy,
     clock: Callable[[], datetime] = _utc_now,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Summary:
-    """Send what is due; returns after `limits.whole_seconds` at the latest, whatever the channels do.
+    """Send what is due, and what need wait no longer; returns after `limits.whole_seconds`, whatever the channels do.
 
     While another process sends nothing is done. Never raises `PipelineError`: see the summary.
     """
     try:
         with file.delivering() as is_mine:
-            return _Pass(file, channels, clock, limits).run() if is_mine else Summary(busy=True)
+            if not is_mine:
+                return Summary(busy=True)
+            now = clock()
+            file.change(now, lambda book: release(book, now, policy))
+            return _Pass(file, channels, policy, clock, limits).run()
     except PipelineError as error:
         log.warning("Alerts could not be delivered: %s", error.advice)
         return Summary(problem=error.advice)
 
 
 def send_test(
-    channels: Mapping[Channel, Sender],
+    channels: Mapping[Receiver, Sender],
     *,
     clock: Callable[[], datetime] = _utc_now,
     limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -136,19 +142,19 @@ class _Try(msgspec.Struct, frozen=True):
 class _Tries:
     """Sends at most one notice a channel at a time, each in a thread that is left to itself at its deadline."""
 
-    def __init__(self, channels: Mapping[Channel, Sender]) -> None:
+    def __init__(self, channels: Mapping[Receiver, Sender]) -> None:
         self._channels = channels
-        self._results: queue.SimpleQueue[tuple[Channel, str, DeliveryError | None]] = queue.SimpleQueue()
-        self.running: dict[Channel, _Try] = {}
+        self._results: queue.SimpleQueue[tuple[Receiver, str, DeliveryError | None]] = queue.SimpleQueue()
+        self.running: dict[Receiver, _Try] = {}
 
-    def start(self, channel: Channel, notice: Notice, seconds: float) -> None:
+    def start(self, channel: Receiver, notice: Notice, seconds: float) -> None:
         """Begin to send; `next` will tell what came of it."""
         began = time.monotonic()
         self.running[channel] = _Try(notice, began, began + seconds)
         work = (channel, notice, seconds * HEAD_START)
         threading.Thread(target=self._send, args=work, name=f"alert-{channel}", daemon=True).start()
 
-    def _send(self, channel: Channel, notice: Notice, seconds: float) -> None:
+    def _send(self, channel: Receiver, notice: Notice, seconds: float) -> None:
         error = None
         try:
             self._channels[channel].send(cleaned(notice), timeout_seconds=seconds)
@@ -158,7 +164,7 @@ class _Tries:
             error = DeliveryError(f"This is a bug of the {channel} channel: {type(problem).__name__}", permanent=False)
         self._results.put((channel, notice.id, error))
 
-    def next(self) -> tuple[Channel, DeliveryError | None, float]:
+    def next(self) -> tuple[Receiver, DeliveryError | None, float]:
         """Wait for the next try that ends, by itself or at its deadline; return its channel, error and seconds."""
         while True:
             channel, tried = min(self.running.items(), key=lambda item: item[1].ends)
@@ -175,7 +181,7 @@ class _Tries:
             if done in self.running and self.running[done].notice.id == notice_id:
                 return done, error, self._end(done)
 
-    def _end(self, channel: Channel) -> float:
+    def _end(self, channel: Receiver) -> float:
         return time.monotonic() - self.running.pop(channel).began
 
 
@@ -183,12 +189,17 @@ class _Pass:
     """One look at the outbox: the channels side by side, each its notices one after the other."""
 
     def __init__(
-        self, file: AlertFile, channels: Mapping[Channel, Sender], clock: Callable[[], datetime], limits: Limits
+        self,
+        file: AlertFile,
+        channels: Mapping[Receiver, Sender],
+        policy: Policy,
+        clock: Callable[[], datetime],
+        limits: Limits,
     ) -> None:
-        self._file, self._clock, self._limits = file, clock, limits
+        self._file, self._policy, self._clock, self._limits = file, policy, clock, limits
         self._ends = time.monotonic() + limits.whole_seconds
         self._channels, self._tries = channels, _Tries(channels)
-        self._sending: dict[Channel, Outgoing] = {}
+        self._sending: dict[Receiver, Outgoing] = {}
         self._done: list[Tried] = []
 
     def run(self) -> Summary:
@@ -202,15 +213,16 @@ class _Pass:
                 self._start([channel], book)
         return Summary(tuple(self._done), pending=len(book.outbox))
 
-    def _start(self, channels: Iterable[Channel], book: Book) -> None:
+    def _start(self, channels: Iterable[Receiver], book: Book) -> None:
         left = self._ends - time.monotonic()
         for channel in channels:
-            ready = due(book, self._clock(), channel)
+            now = self._clock()
+            ready = due(book.outbox, now, channel, quiet=self._policy.quiet_until(now) is not None)
             if ready and left > 0:
                 self._sending[channel] = ready[0]
                 self._tries.start(channel, ready[0].notice, min(self._limits.channel_seconds, left))
 
-    def _settle(self, channel: Channel, error: DeliveryError | None, seconds: float) -> Book:
+    def _settle(self, channel: Receiver, error: DeliveryError | None, seconds: float) -> Book:
         """Store what came of a try before the next one begins."""
         entry, now = self._sending.pop(channel), self._clock()
         given_up = error is not None and is_hopeless(entry, now, error)
@@ -225,7 +237,7 @@ def cleaned(notice: Notice) -> Notice:
     return replace(notice, condition=condition)
 
 
-def _tried(channel: Channel, notice: Notice, seconds: float, error: DeliveryError | None, *, given_up: bool) -> Tried:
+def _tried(channel: Receiver, notice: Notice, seconds: float, error: DeliveryError | None, *, given_up: bool) -> Tried:
     """Return a try as the summary has it, and log it."""
     what = f"{notice.kind} {notice.condition.key}"
     if error is None:

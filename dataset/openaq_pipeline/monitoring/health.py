@@ -122,6 +122,7 @@ def _location(
         sensors=len(known.sensors if known else state.sensors),
         parked=tuple(_parked(state, known)),
         error=report.error if report and failing else None,
+        provider=known.provider if known else None,
     )
 
 

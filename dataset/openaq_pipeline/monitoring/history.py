@@ -16,7 +16,7 @@ import msgspec
 from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.files import replacing, set_aside, storage_error
 from openaq_pipeline.model import UNREADABLE
-from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics, SensorMetrics
+from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics, SensorMetrics, Totals
 
 NAME = "metrics.json"
 KEPT_RUNS = 100
@@ -27,27 +27,33 @@ UNEVENTFUL = frozenset({"ok", "deferred"})
 
 
 class History(msgspec.Struct, frozen=True):
-    """The runs, oldest first; empty without a file. `warning` says in a sentence what is wrong with the file."""
+    """The runs, oldest first; empty without a file. `warning` says in a sentence what is wrong with the file.
+
+    `totals` are what all runs came to since they are counted; None: nothing was counted yet.
+    """
 
     runs: tuple[RunMetrics, ...] = ()
     warning: str | None = None
+    totals: Totals | None = None
 
 
 class _Document(msgspec.Struct, frozen=True):
     runs: tuple[RunMetrics, ...]
+    totals: Totals | None = None
 
 
 def read(folder: Path) -> History:
     """Return the runs on file, without changing anything. Raises `StorageError` if the file can't be read."""
     path = folder / NAME
     try:
-        return History(_decode(whole(path, BOOK_BYTES)))
+        found = _decode(whole(path, BOOK_BYTES))
     except FileNotFoundError:
         return History()
     except OSError as error:
         raise storage_error(error, path) from error
     except UNREADABLE:
         return History(warning=f"{NAME} is damaged; the next run sets it aside and begins a new one")
+    return History(found.runs, totals=found.totals)
 
 
 def append(folder: Path, run: RunMetrics, now: datetime) -> str | None:
@@ -59,9 +65,11 @@ def append(folder: Path, run: RunMetrics, now: datetime) -> str | None:
     if before.warning:
         place = set_aside(folder / NAME, now)
         warning = f"{NAME} was damaged and set aside as {place.name}; the history of runs begins anew"
+    totals = (before.totals or Totals(run.started)).and_of(run)
     runs = bounded((*before.runs, run)[-KEPT_RUNS:], MOST_ENTRIES)
     with replacing(folder / NAME) as file:
-        file.write(b'{"runs": [\n' + b",\n".join(map(msgspec.json.encode, runs)) + b"\n]}\n")
+        file.write(b'{"runs": [\n' + b",\n".join(map(msgspec.json.encode, runs)) + b"\n],\n")
+        file.write(b'"totals": ' + msgspec.json.encode(totals) + b"}\n")
     return warning
 
 
@@ -105,13 +113,21 @@ def _with(place: LocationMetrics, sensors: tuple[SensorMetrics, ...]) -> Locatio
     return place if len(sensors) == len(place.sensors) else msgspec.structs.replace(place, sensors=sensors)
 
 
-def _decode(body: bytes) -> tuple[RunMetrics, ...]:
-    """Return the runs; raises one of `UNREADABLE`, also for a time without a zone, which compares with no other."""
-    runs = msgspec.json.decode(body, type=_Document).runs
-    stamps = [run.started for run in runs]
+def _decode(body: bytes) -> _Document:
+    """Return what is in the file.
+
+    Raises one of `UNREADABLE`, also for a time without a zone, which compares with no other.
+    """
+    found = msgspec.json.decode(body, type=_Document)
+    stamps = [run.started for run in found.runs]
+    stamps += [found.totals.since] if found.totals else []
     stamps += [
-        sensor.watermark for run in runs for place in run.locations for sensor in place.sensors if sensor.watermark
+        sensor.watermark
+        for run in found.runs
+        for place in run.locations
+        for sensor in place.sensors
+        if sensor.watermark
     ]
     if any(stamp.tzinfo is None for stamp in stamps):
         raise msgspec.ValidationError("times must end in Z or in an offset from UTC")
-    return runs
+    return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 
 from openaq_pipeline.reports import LocationReport, Outcome, RunReport, SelectionReport, SensorReport
+
+OUTCOMES = ("complete", "partial", "failed")
+ROWS = ("new", "revised", "identical", "rejected")
 
 
 class SensorMetrics(msgspec.Struct, frozen=True):
@@ -25,7 +29,7 @@ class SensorMetrics(msgspec.Struct, frozen=True):
 
 
 class LocationMetrics(msgspec.Struct, frozen=True):
-    """One location of a run."""
+    """One location of a run; `quality_score` is None without measurements, and in files of earlier versions."""
 
     location_id: int
     name: str | None
@@ -37,12 +41,14 @@ class LocationMetrics(msgspec.Struct, frozen=True):
     error: str | None
     warnings: tuple[str, ...]
     sensors: tuple[SensorMetrics, ...]
+    quality_score: float | None = None
 
 
 class RunMetrics(msgspec.Struct, frozen=True):
     """One run; `deferred` series were left for the next one.
 
     `quality_score` is None without measurements, `slowest_response_seconds` None without an answer.
+    `requests_by_status` is empty in files of earlier versions.
     """
 
     started: datetime
@@ -61,6 +67,46 @@ class RunMetrics(msgspec.Struct, frozen=True):
     locations: tuple[LocationMetrics, ...]
     selections: tuple[SelectionReport, ...] = ()
     deferred: int = 0
+    requests_by_status: dict[str, int] = {}
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Everything counted since a time, in whole runs; what is counted only grows, until `metrics.json` is lost.
+
+    `runs` are counted by how they went (`complete`, `partial`, `failed`), `rows` by what became of them, `requests` by
+    the status of their answers.
+    """
+
+    since: datetime
+    runs: dict[str, int] = {}
+    rows: dict[str, int] = {}
+    requests: dict[str, int] = {}
+
+    def and_of(self, run: RunMetrics) -> Totals:
+        """Return the totals with one more run in them, of which nothing may have been left out."""
+        return Totals(
+            self.since,
+            _sum(self.runs, {outcome_of(run): 1}),
+            _sum(self.rows, rows_of(run)),
+            _sum(self.requests, run.requests_by_status),
+        )
+
+
+def outcome_of(run: RunMetrics) -> str:
+    """Return how a run went: `complete`, `partial` or `failed`."""
+    if not run.successful_locations:
+        return "failed"
+    whole = run.error is None and all(place.outcome == "ok" for place in run.locations)
+    return "complete" if whole else "partial"
+
+
+def rows_of(run: RunMetrics) -> dict[str, int]:
+    """Return the rows of a run by what became of them."""
+    return {name: sum(getattr(place, name) for place in run.locations) for name in ROWS}
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in sorted({*one, *other})}
 
 
 def metrics_of(report: RunReport) -> RunMetrics:
@@ -84,6 +130,7 @@ def metrics_of(report: RunReport) -> RunMetrics:
         locations=tuple(map(_location, report.locations)),
         selections=report.selections,
         deferred=report.deferred,
+        requests_by_status=report.requests_by_status,
     )
 
 
@@ -100,6 +147,7 @@ def _location(report: LocationReport) -> LocationMetrics:
         report.error,
         report.warnings,
         tuple(map(_sensor, report.sensors)),
+        None if counts.quality_score is None else round(counts.quality_score, 2),
     )
 
 

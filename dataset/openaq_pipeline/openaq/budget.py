@@ -140,7 +140,7 @@ class Budget:
         """Return how much of the budget the last minute and hour took, on all processes together."""
         with self._guard, _explained(self._path):
             now = self._clock()
-            minute, hour = self._counts(now)
+            minute, hour = _counts(self._database, now)
             return BudgetUse(minute, hour, self._minute_limit(now), self._per_hour)
 
     def is_free(self) -> bool:
@@ -204,10 +204,7 @@ class Budget:
         self._database.execute("UPDATE server SET limit_seen_at=? WHERE limit_seen_at > ?", (now, now))
 
     def _minute_limit(self, now: float) -> int:
-        """Return the lower of the user's limit and the one the server named within the last hour."""
-        limit, seen = self._database.execute("SELECT limit_per_minute, limit_seen_at FROM server").fetchone()
-        current = limit is not None and now - seen < HOUR_SECONDS
-        return min(self._per_minute, limit) if current else self._per_minute
+        return _minute_limit(self._database, now, self._per_minute)
 
     def _until_free(self, now: float, span_seconds: float, limit: int, table: str = "requests") -> float:
         """Return the seconds until fewer than `limit` requests lie within the span: 0 or less if it is so now."""
@@ -217,12 +214,39 @@ class Budget:
         ).fetchone()
         return float(row[0]) + span_seconds - now if row else 0.0
 
-    def _counts(self, now: float) -> tuple[int, int]:
-        query = "SELECT count(*) FROM requests WHERE at > ?"
-        minute, hour = (
-            self._database.execute(query, (now - span,)).fetchone()[0] for span in (MINUTE_SECONDS, HOUR_SECONDS)
-        )
-        return minute, hour
+
+def _minute_limit(database: sqlite3.Connection, now: float, per_minute: int) -> int:
+    """Return the lower of the user's limit and the one the server named within the last hour."""
+    query = "SELECT limit_per_minute, limit_seen_at FROM server WHERE limit_per_minute IS NOT NULL"
+    limit, seen = database.execute(query).fetchone() or (per_minute, now)
+    current = now - seen < HOUR_SECONDS
+    return min(per_minute, limit) if current else per_minute
+
+
+def _counts(database: sqlite3.Connection, now: float) -> tuple[int, int]:
+    """Return how many requests the last minute and hour took."""
+    query = "SELECT count(*) FROM requests WHERE at > ?"
+    minute, hour = (database.execute(query, (now - span,)).fetchone()[0] for span in (MINUTE_SECONDS, HOUR_SECONDS))
+    return minute, hour
+
+
+def peek(path: Path, *, per_minute: int, per_hour: int, clock: Callable[[], float] = time.monotonic) -> BudgetUse:
+    """Return how much of the budget is used, without changing anything; nothing is, where no ledger was ever begun.
+
+    Raises `StorageError` for a ledger that can't be read.
+    """
+    with _explained(path):
+        if not path.exists():
+            return BudgetUse(0, 0, per_minute, per_hour)
+        # Without a log beside it all is in the file itself; SQLite would make one even to look.
+        mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1.0)
+        try:
+            now = clock()
+            minute, hour = _counts(database, now)
+            return BudgetUse(minute, hour, _minute_limit(database, now, per_minute), per_hour)
+        finally:
+            database.close()
 
 
 def ledger_path(api_key: str, base_url: str, data_dir: Path, environ: Mapping[str, str]) -> Path:

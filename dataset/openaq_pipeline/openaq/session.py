@@ -6,7 +6,9 @@ import random
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import requests
@@ -40,6 +42,12 @@ FALTERING_AFTER = 6
 """So many questions in a row without a good answer, whatever came in its place: each further one is tried once, until
 one is answered. A 500 does not count: it is about its question."""
 
+NO_ANSWER, OTHER = "none", "other"
+"""In the place of a status: no whole answer came; or it was one that HTTP does not know."""
+
+KNOWN = frozenset(map(int, HTTPStatus))
+"""A server that answers with every number there is must not make a count of each."""
+
 ATTEMPTS = 4
 BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 30.0
@@ -49,7 +57,8 @@ CHUNK_BYTES = 256 * 1024
 class Client:
     """Sends GET requests to one base URL with one key; thread-safe, each thread has a session of its own.
 
-    `requests_sent` and `slowest_seconds` (None: no answer yet) tell what the run used.
+    `requests_sent` and `slowest_seconds` (None: no answer yet) tell what the run used, and `requests_by_status` what
+    the answers were.
     """
 
     def __init__(
@@ -75,9 +84,16 @@ class Client:
         self._guard = threading.Lock()
         self.requests_sent = 0
         self.slowest_seconds: float | None = None
+        self._answers = Counter[str]()
         self._unreachable_in_a_row = 0
         self._bad_in_a_row = 0
         self._trust: ssl.SSLContext | None = None
+
+    @property
+    def requests_by_status(self) -> dict[str, int]:
+        """Return how many requests got which HTTP status; `none`: no whole answer came, `other`: no status of HTTP."""
+        with self._guard:
+            return dict(sorted(self._answers.items()))
 
     def get(
         self,
@@ -136,7 +152,12 @@ class Client:
         self._checkpoint()  # the wait for the budget may have been long
         with self._guard:
             self.requests_sent += 1
-        answer = self._fetch(path, params)
+        try:
+            answer = self._fetch(path, params)
+        except RetriableError:
+            with self._guard:
+                self._answers[NO_ANSWER] += 1
+            raise
         self._note(answer)
         wait = self._budget.observe(answer.headers, refused=answer.status == 429)
         error = error_of(answer, path)
@@ -202,8 +223,9 @@ class Client:
             return self._trust
 
     def _note(self, answer: Answer) -> None:
-        """Take in that the server is there, and how long it took."""
+        """Take in that the server is there, how long it took, and with what it answered."""
         with self._guard:
+            self._answers[str(answer.status) if answer.status in KNOWN else OTHER] += 1
             self._unreachable_in_a_row = 0
             self.slowest_seconds = max(answer.elapsed_seconds, self.slowest_seconds or 0.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -56,7 +57,12 @@ def read(folder: Path, location_id: int, wanted: Selection) -> pa.Table:
 
 def read_keys(folder: Path, location_id: int, window: Window) -> pa.Table:
     """Return the keys of a location's rows in a window, in the columns `KEY` and no order; as `read` in all else."""
-    return _read(folder, location_id, Selection(window), pa.schema([HISTORY.field(name) for name in KEY]))
+    return read_columns(folder, location_id, window, KEY)
+
+
+def read_columns(folder: Path, location_id: int, window: Window, names: Sequence[str]) -> pa.Table:
+    """Return some columns of `HISTORY` of a location's rows in a window; as `read` in all else."""
+    return _read(folder, location_id, Selection(window), pa.schema([HISTORY.field(name) for name in names]))
 
 
 def _read(folder: Path, location_id: int, wanted: Selection, schema: pa.Schema) -> pa.Table:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -13,49 +14,139 @@ from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.model import Location
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Book
-from openaq_pipeline.overview import Overview, overview
+from openaq_pipeline.overview import Kept, Observer, Overview
+from openaq_pipeline.readiness import Readiness, judged
+from openaq_pipeline.reports import LocationHealth
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage.metadata import Metadata
 
-FRESH_SECONDS = 2.0
-"""A look is believed for so long; ages are told in minutes."""
+AGES_SECONDS = 20.0
+"""So long a look is as good as new if nothing has changed: ages are told in minutes."""
+
+LEAST_SECONDS = 1.0
+"""So long a look is believed whatever happens: during a run the folder changes all the time."""
+
+SHARE = 5
+"""Looking takes at most one part in so many of a processor, be the folder ever so large and busy."""
+
+PATIENCE_SECONDS = 10.0
+"""So old may a look be that is shown while the next one is made; who asks after a longer pause waits for that one."""
 
 KEPT_RUNS = 100
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One look. `alerts` is None if the book can't be read; what could not be read is among the overview's warnings."""
+    """One look. `alerts` is None if the book can't be read; what could not be read is among the overview's warnings.
+
+    `locations` are all that are known, also those that are no longer selected; `places` is the health of the selected
+    ones, by id, in the order of the settings. `sensors` tells at which location a sensor is.
+    """
 
     at: datetime
     overview: Overview
-    locations: dict[int, Location]
+    locations: Mapping[int, Location]
     alerts: Book | None
+    places: Mapping[int, LocationHealth]
+    sensors: Mapping[int, int]
 
 
 class Look:
-    """Looks at one data folder; thread-safe."""
+    """Looks at one data folder; thread-safe. `ledger` is where requests are counted, None: where this key's are."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Path | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.settings = settings
-        self._clock = clock
-        self._guard = threading.Lock()
+        self._clock, self._steady = clock, steady
+        self._observer = Observer(settings, ledger)
+        folder = settings.data_dir
+        self._book = Kept(folder / ".alerts.json", lambda _: AlertFile(folder).read())
+        self._known: tuple[Metadata, Mapping[int, Location], Mapping[int, int]] | None = None
+        self._looking = threading.Lock()
         self._seen: Seen | None = None
-        self._looked = 0.0
+        self._stamps: tuple[object, ...] = ()
+        self._looked, self._took = 0.0, 0.0
 
     def seen(self) -> Seen:
-        """Return how it is."""
-        with self._guard:
-            if self._seen is None or time.monotonic() - self._looked > FRESH_SECONDS:
-                self._seen, self._looked = self._look(), time.monotonic()
-            return self._seen
+        """Return how it is; whatever the files are like, this raises nothing."""
+        seen, age = self._seen, self._steady() - self._looked
+        if seen is not None and not self._is_due(age):
+            return seen
+        if seen is not None and age < PATIENCE_SECONDS:
+            self._look_meanwhile()
+            return seen
+        with self._looking:
+            if self._seen is None or self._seen is seen:  # or else another thread has looked while this one waited
+                self._look()
+            return self._seen or seen or self._look()
+
+    def readiness(self) -> Readiness:
+        """Return whether a run was good lately, by the rule of `monitor --check`."""
+        seen = self.seen()
+        places = [each.last_successful_run for each in seen.overview.health.locations]
+        good = [run.started for run in seen.overview.runs if run.successful_locations]
+        return judged(self.settings, self._clock(), good, lambda: [stamp for stamp in places if stamp])
+
+    def _is_due(self, age_seconds: float) -> bool:
+        """Say whether there may be something new to see."""
+        if age_seconds < max(LEAST_SECONDS, SHARE * self._took):
+            return False
+        return age_seconds > AGES_SECONDS or self._stamps != self._current_stamps()
+
+    def _current_stamps(self) -> tuple[object, ...]:
+        return (*self._observer.stamps(), self._book.stamp())
+
+    def _look_meanwhile(self) -> None:
+        """Look in a thread of its own, unless one does already."""
+        if self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look_and_release, name="look", daemon=True).start()
+
+    def _look_and_release(self) -> None:
+        try:
+            self._look()
+        finally:
+            self._looking.release()
 
     def _look(self) -> Seen:
-        now = self._clock()
-        found = overview(self.settings, now, shown_runs=KEPT_RUNS)
-        metadata = Metadata(self.settings.data_dir)
+        """Look; wants the lock `_looking`."""
+        began = self._steady()
+        stamps, now = self._current_stamps(), self._clock()
+        found = self._observer.look(now, shown_runs=KEPT_RUNS)
+        alerts, warnings = self._alerts(now)
+        locations, sensors = self._places(self._observer.metadata)
+        told = tuple(self._told(each) for each in (*found.warnings, *warnings))
+        seen = Seen(
+            now,
+            msgspec.structs.replace(found, warnings=told),
+            locations,
+            alerts,
+            {each.location_id: each for each in found.health.locations},
+            sensors,
+        )
+        self._seen, self._stamps = seen, stamps
+        self._looked = self._steady()
+        self._took = self._looked - began
+        return seen
+
+    def _alerts(self, now: datetime) -> tuple[Book | None, tuple[str, ...]]:
         try:
-            metadata.load(now, repair=False)
-            alerts = AlertFile(self.settings.data_dir).read()
-        except PipelineError:
-            alerts = None
-        return Seen(now, found, {each.id: each for each in metadata.all()}, alerts)
+            return self._book.get(now), ()
+        except PipelineError as error:
+            return None, (error.advice,)
+
+    def _places(self, metadata: Metadata) -> tuple[Mapping[int, Location], Mapping[int, int]]:
+        """Return the known locations by id, and where each sensor is; made anew only with new metadata."""
+        if self._known is None or self._known[0] is not metadata:
+            locations = {each.id: each for each in metadata.all()}
+            sensors = {sensor.id: each.id for each in locations.values() for sensor in each.sensors}
+            self._known = (metadata, locations, sensors)
+        return self._known[1], self._known[2]
+
+    def _told(self, warning: str) -> str:
+        """Return a warning without the path of the data folder, which is nobody's business who looks at a page."""
+        folder = str(self.settings.data_dir)
+        return warning.replace(f"{folder}/", "").replace(folder, "").replace("  ", " ")

@@ -2,68 +2,101 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import uvicorn
 
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.serving import Server, listen, until_signal
-from openaq_pipeline.settings import Settings
-from openaq_pipeline.web.app import application
+from openaq_pipeline.settings import Settings, WebSettings
+from openaq_pipeline.web.app import LOCAL_NAMES, application
+from openaq_pipeline.web.gate import HEADER_BYTES, IDLE_SECONDS, MOST_CONNECTIONS, Gate
+from openaq_pipeline.web.look import Look
 
 STOP_SECONDS = 10
+BACKLOG = 128
 
 
-def serve(settings: Settings, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is called with the address as soon as it answers.
-
-    Raises `ConfigError` if the address can't be had.
-    """
-    web = settings.web
+def opened(web: WebSettings) -> socket.socket:
+    """Return the socket on which the page is to be asked for; raises `ConfigError` if the address can't be had."""
     try:
-        listening = listen(web.host, web.port)
-    except OSError as error:
+        return listen(web.host, web.port)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no name of a machine"
         raise ConfigError(
-            f"The status page can't listen on {web.host}:{web.port}: {error.strerror}",
+            f"The status page can't listen on {web.host}:{web.port}: {reason}",
             hint="End what listens there, or choose another web.port.",
         ) from error
-    server = _server(settings, lambda: ready(_address(web.host, listening.getsockname()[1])))
-    with closing(listening), until_signal(server.stop):
-        server.run(sockets=[listening])
+
+
+def serve(
+    settings: Settings,
+    ready: Callable[[str], None],
+    *,
+    listening: socket.socket | None = None,
+    ledger: Path | None = None,
+    leaving: Callable[[Callable[[], None]], None] = lambda _: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called with the address as soon as it answers.
+
+    `listening` is the socket to serve on, None: as the settings have it; `ledger` is where requests are counted, None:
+    where this key's are. `leaving` is told what ends the serving, which may be called from any thread. Raises
+    `ConfigError` if the address can't be had.
+    """
+    with closing(listening or opened(settings.web)) as bound:
+        server = _server(Look(settings, ledger), bound, settings.web.host, lambda: ready(address(bound)))
+        leaving(server.stop)
+        with until_signal(server.stop):
+            server.run(sockets=[bound])
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[str]:
+def running(settings: Settings, look: Look | None = None) -> Iterator[str]:
     """Serve from a thread of this process, on a free port, while the `with` block runs; give the address."""
     answers = threading.Event()
     with closing(listen("127.0.0.1", 0)) as listening:
-        server = _server(settings, answers.set)
+        server = _server(look or Look(settings), listening, "127.0.0.1", answers.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="page", daemon=True)
         thread.start()
         try:
             if not answers.wait(STOP_SECONDS):
                 raise RuntimeError("the status page did not start")
-            yield _address("127.0.0.1", listening.getsockname()[1])
+            yield address(listening)
         finally:
             server.stop()
             thread.join(STOP_SECONDS)
 
 
-def _server(settings: Settings, ready: Callable[[], None]) -> Server:
+def _server(look: Look, listening: socket.socket, host: str, ready: Callable[[], None]) -> Server:
+    local = LOCAL_NAMES | {host.lower()} if _is_loopback(listening) else None
     config = uvicorn.Config(
-        application(settings),
-        http="h11",
+        application(look, local=local),
+        http=Gate,
         ws="none",
         lifespan="off",
         access_log=False,
-        log_level="error",
+        log_level="critical",  # what is no HTTP is a sentence to who sent it, and nothing to the log
         server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        limit_concurrency=MOST_CONNECTIONS + 1,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=1,
     )
     return Server(config, ready)
 
 
-def _address(host: str, port: int) -> str:
+def _is_loopback(listening: socket.socket) -> bool:
+    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def address(listening: socket.socket) -> str:
+    """Return where a page on this socket is found by this machine."""
+    host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -7,7 +7,7 @@ from typing import Protocol, get_args
 
 from openaq_pipeline.errors import DeliveryError
 from openaq_pipeline.monitoring.channels.wording import Origin
-from openaq_pipeline.reports import Channel, Notice
+from openaq_pipeline.reports import Channel, Notice, Receiver, Severity
 from openaq_pipeline.settings import NotificationSettings
 
 
@@ -30,21 +30,33 @@ class Unusable:
         raise DeliveryError(str(self.error), permanent=True, hint=self.error.hint)
 
 
-def channels_of(notifications: NotificationSettings, environment: str) -> dict[Channel, Sender]:
-    """Return the channels that are enabled; none while notifications as a whole are off."""
+def channels_of(notifications: NotificationSettings, environment: str) -> dict[Receiver, Sender]:
+    """Return the receivers that are told; none while notifications as a whole are off."""
     origin = Origin.here(environment)
-    return {channel: _made(make) for channel, make in _enabled(notifications, origin)}
+    return {receiver: _made(make) for receiver, make in _enabled(notifications, origin)}
 
 
-def enabled_channels(notifications: NotificationSettings) -> frozenset[Channel]:
-    """Return which channels are switched on, whether they work or not; imports no channel's code."""
+def receivers(notifications: NotificationSettings) -> dict[Receiver, Severity]:
+    """Return who is told, whether that works or not, with the lowest level of each; imports no channel's code."""
     if not notifications.enabled:
-        return frozenset()
-    return frozenset(channel for channel in get_args(Channel) if getattr(notifications, channel).enabled)
+        return {}
+    return {
+        receiver: getattr(notifications, channel).min_severity
+        for channel in get_args(Channel)
+        if getattr(notifications, channel).enabled
+        for receiver in _of_channel(channel, notifications)
+    }
 
 
-def problems(notifications: NotificationSettings) -> dict[Channel, str]:
-    """Return a sentence or two for each enabled channel that can't work as it is set; asks no server."""
+def _of_channel(channel: Channel, notifications: NotificationSettings) -> list[Receiver]:
+    """Return the receivers of a channel: itself, or each of its addresses, so that one that fails repeats no other."""
+    if channel != "apprise":
+        return [channel]
+    return [f"{channel}:{number}" for number in range(1, max(1, len(notifications.apprise.addresses)) + 1)]
+
+
+def problems(notifications: NotificationSettings) -> dict[Receiver, str]:
+    """Return a sentence or two for each receiver that can't work as it is set; asks no server."""
     made = channels_of(notifications, "")
     return {channel: sender.error.advice for channel, sender in made.items() if isinstance(sender, Unusable)}
 
@@ -56,9 +68,9 @@ def _made(make: Callable[[], Sender]) -> Sender:
         return Unusable(error)
 
 
-def _enabled(notifications: NotificationSettings, origin: Origin) -> Iterator[tuple[Channel, Callable[[], Sender]]]:
-    """Yield each enabled channel and what makes it; only these are imported, for a plain run's sake."""
-    enabled = enabled_channels(notifications)
+def _enabled(notifications: NotificationSettings, origin: Origin) -> Iterator[tuple[Receiver, Callable[[], Sender]]]:
+    """Yield each receiver and what makes it; only these are imported, for a plain run's sake."""
+    enabled = receivers(notifications)
     if "slack" in enabled:
         from openaq_pipeline.monitoring.channels.slack import Slack  # noqa: PLC0415
 

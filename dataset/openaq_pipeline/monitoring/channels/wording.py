@@ -58,7 +58,7 @@ def headline(notice: Notice, origin: Origin) -> str:
 def body(notice: Notice) -> str:
     """Return what happened, in one paragraph."""
     said = one_line(notice.condition.message, 1000)
-    return f"It is over. It was: {said}" if notice.kind == "recovered" else said
+    return f"It is over. It was: {said}" if notice.kind == "recovered" and said and notice.count == 1 else said
 
 
 def hint(notice: Notice) -> str:
