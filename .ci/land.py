@@ -4,7 +4,8 @@
     python .ci/land.py package/land-110m.json > dataset/openaq_pipeline/web/static/vendor/land.json
 
 A list of rings; each is a list of numbers in tenths of a degree: longitude and latitude of the first point, then the
-steps to each next one. A tenth of a degree is finer than the outline's own scale of 1:110 million.
+steps to each next one. A tenth of a degree is finer than the outline's own scale of 1:110 million. Where land crosses
+180 degrees it goes on beyond, so that no line runs around the globe.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 Point = tuple[int, int]
+HALF = 1800
 SMALLEST = 4
 """A ring of fewer points encloses nothing at this scale."""
 
@@ -27,7 +29,9 @@ def rings(world: dict[str, Any]) -> Iterator[list[Point]]:
     for geometry in world["objects"]["land"]["geometries"]:
         for polygon in geometry["arcs"]:
             for ring in polygon:
-                yield _thinned([point for arc in ring for point in (arcs[arc] if arc >= 0 else arcs[~arc][::-1])])
+                yield _unrolled(
+                    _thinned([point for arc in ring for point in (arcs[arc] if arc >= 0 else arcs[~arc][::-1])])
+                )
 
 
 def _points(arc: list[list[int]], transform: dict[str, list[float]]) -> Iterator[Point]:
@@ -41,6 +45,18 @@ def _points(arc: list[list[int]], transform: dict[str, list[float]]) -> Iterator
 def _thinned(points: list[Point]) -> list[Point]:
     """Return the points without those that are the same as the one before."""
     return [points[0], *(after for before, after in pairwise(points) if after != before)]
+
+
+def _unrolled(points: list[Point]) -> list[Point]:
+    """Return a ring without leaps around the globe; one around a pole is closed beneath it."""
+    turn, found = 0, [points[0]]
+    for before, after in pairwise(points):
+        turn += ((before[0] - after[0]) > HALF) * 2 * HALF - ((after[0] - before[0]) > HALF) * 2 * HALF
+        found.append((after[0] + turn, after[1]))
+    if abs(found[-1][0] - found[0][0]) > HALF:
+        pole = 900 if found[0][1] > 0 else -900
+        found += [(found[-1][0], pole), (found[0][0], pole)]
+    return found
 
 
 def steps(points: list[Point]) -> list[int]:

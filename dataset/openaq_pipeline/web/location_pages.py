@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from datetime import datetime
-from typing import IO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response, StreamingResponse
-from starlette.exceptions import HTTPException
+from fastapi.responses import HTMLResponse, Response
 
 from openaq_pipeline.errors import ConfigError, PipelineError
 from openaq_pipeline.model import Location, Window
-from openaq_pipeline.reading.formats import FORMATS
-from openaq_pipeline.reading.location import Selection, read
 from openaq_pipeline.reading.moments import EARLIEST, LATEST, zone
-from openaq_pipeline.reading.series import Series, series
 from openaq_pipeline.reports import LocationHealth
 from openaq_pipeline.storage import licenses
-from openaq_pipeline.web import calendar
+from openaq_pipeline.web.failures import Failure
 from openaq_pipeline.web.look import Look
 from openaq_pipeline.web.rendering import render
 from openaq_pipeline.web.views import calendar_drawing, location
@@ -29,14 +23,14 @@ from openaq_pipeline.web.views.range import SPANS, Range, asked_range
 from openaq_pipeline.web.views.status import WORDS
 from openaq_pipeline.web.wording import coordinates, number_in, plain, stamp
 
+if TYPE_CHECKING:
+    from openaq_pipeline.reading.series import Series
+
 PAGE_POINTS, MOST_POINTS = 400, 4000
 """So many points has a sensor's line before the script draws it, and at most afterwards."""
 
 CALENDAR_DAYS = 371
 """53 weeks: a year, and the week that it began in."""
-
-TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
-SPOOLED_BYTES, CHUNK_BYTES = 8 << 20, 1 << 16
 
 
 class Station(NamedTuple):
@@ -62,10 +56,6 @@ def location_pages(look: Look) -> APIRouter:
     def drawn(request: Request, location_id: str) -> Response:
         return _drawn(request, look, _station(look, location_id))
 
-    @router.get("/locations/{location_id}/download")
-    def download(request: Request, location_id: str) -> Response:
-        return _download(request, look, _station(look, location_id))
-
     return router
 
 
@@ -73,10 +63,10 @@ def _station(look: Look, location_id: str) -> Station:
     """Return a location; raises a 404 for one that is neither known nor selected."""
     seen = look.seen()
     found = number_in(location_id)
-    health = next((each for each in seen.overview.health.locations if each.location_id == found), None)
-    known = seen.locations.get(found) if found is not None else None
+    health, known = (None, None) if found is None else (seen.places.get(found), seen.locations.get(found))
     if found is None or (health is None and known is None):
-        raise HTTPException(404, f"There is no location {plain(location_id, 20)} here")
+        hint = "The status page lists those that are selected in config.yaml."
+        raise Failure(404, f"There is no location {plain(location_id, 20)} here", hint)
     newest = health.latest if health and health.latest else seen.at
     return Station(found, known, health, _clock(known), newest, seen.at)
 
@@ -94,10 +84,13 @@ def _range(request: Request, station: Station) -> Range:
     try:
         return asked_range(request.query_params, station.clock, station.newest)
     except ConfigError as error:
-        raise HTTPException(422, error.advice) from error
+        raise Failure(422, str(error), error.hint) from error
 
 
 def _page(request: Request, look: Look, station: Station) -> HTMLResponse:
+    from openaq_pipeline.reading.series import series  # noqa: PLC0415 - Arrow is loaded where rows are read
+    from openaq_pipeline.web import calendar  # noqa: PLC0415
+
     shown, warnings = _range(request, station), list[str]()
     found: tuple[Series, ...] = ()
     sheet, audited, terms = None, None, {}
@@ -136,7 +129,6 @@ def _page(request: Request, look: Look, station: Station) -> HTMLResponse:
         "download": lambda form: _address(station.id, form, shown.window),
         "sheet": sheet,
         "calendar_audited": audited,
-        "calendar_words": calendar_drawing.WORDS,
         "licences": location.licences(known, terms) if known else [],
         "coordinates": coordinates,
         "warnings": list(dict.fromkeys(warnings)),
@@ -170,39 +162,20 @@ def _address(location_id: int, form: str, window: Window) -> str:
         given["datetime_from"] = stamp(window.start)
     if window.end < LATEST:
         given["datetime_to"] = stamp(window.end)
-    return f"/locations/{location_id}/download?{urlencode(given)}"
+    return f"/api/v1/locations/{location_id}/measurements?{urlencode(given)}"
 
 
 def _drawn(request: Request, look: Look, station: Station) -> Response:
     """Return the series of a span, thinned to what a screen shows."""
+    from openaq_pipeline.reading.series import series  # noqa: PLC0415 - see above
+
     shown = _range(request, station)
     points = number_in(request.query_params.get("most_points", "")) or MOST_POINTS
     found = series(look.settings.data_dir, station.id, shown.window, most_points=min(points, MOST_POINTS))
     first, last = _ends(shown.window, found)
-    span = (first and int(first.timestamp()), last and int(last.timestamp()))
-    return Response(location.drawing(found, station.clock.key, span), media_type="application/json")
+    body = location.drawing(found, station.clock.key, _seconds(first), _seconds(last))
+    return Response(body, media_type="application/json")
 
 
-def _download(request: Request, look: Look, station: Station) -> Response:
-    """Return all rows of a span as a file."""
-    form = request.query_params.get("format", "csv")
-    if form not in TYPES:
-        raise HTTPException(422, f"There is no format {plain(form, 20)}; there are {', '.join(TYPES)}")
-    window = _range(request, station).window
-    table = read(look.settings.data_dir, station.id, Selection(window))
-    file = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115 - closed when it is sent
-    with FORMATS[form](file) as write:
-        if table.num_rows:
-            write(table)
-    name = f"openaq-{station.id}-{form}.{form}" if window.start <= EARLIEST else (
-        f"openaq-{station.id}-{window.start:%Y%m%d}-{window.end:%Y%m%d}.{form}"
-    )
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(_chunks(file), media_type=TYPES[form], headers=headers)
-
-
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        file.seek(0)
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+def _seconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())

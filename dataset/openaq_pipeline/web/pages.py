@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse
 
 from openaq_pipeline.monitoring.alerts import Book, OpenCondition
 from openaq_pipeline.quality.aqi import CATEGORIES
-from openaq_pipeline.reading.latest import Newest, SensorLatest, latest, newest
+from openaq_pipeline.reading.latest import SensorLatest, latest
 from openaq_pipeline.web.location_pages import location_pages
 from openaq_pipeline.web.look import Look, Seen
 from openaq_pipeline.web.rendering import HERE, render
 from openaq_pipeline.web.views import map as map_view
+from openaq_pipeline.web.views.api import chapters
 from openaq_pipeline.web.views.runs import charts, run_of
 from openaq_pipeline.web.views.status import LONGEST_QUERY, STATES, WORDS, Asked, listing
 from openaq_pipeline.web.wording import number_in
@@ -44,9 +44,11 @@ def pages(look: Look) -> APIRouter:
     def map_page(request: Request) -> HTMLResponse:
         return _map(request, look.seen())
 
-    @router.get("/map.json")
-    def map_data(request: Request) -> Response:
-        return _map_data(request, look)
+    @router.get("/api")
+    def api(request: Request) -> HTMLResponse:
+        document = request.app.openapi()
+        context = {"about": document["info"].get("description", ""), "chapters": chapters(document)}
+        return render(request, "api.html", context)
 
     router.include_router(location_pages(look))
     return router
@@ -139,12 +141,3 @@ def _map(request: Request, seen: Seen) -> HTMLResponse:
         "places": map_view.listed(seen),
     }
     return render(request, "map.html", context)
-
-
-def _map_data(request: Request, look: Look) -> Response:
-    seen, parameter = look.seen(), request.query_params.get("parameter")
-
-    def values(ids: list[int]) -> Iterator[tuple[int, Newest]]:
-        return newest(look.settings.data_dir, ids, parameter or "", seen.at)
-
-    return Response(map_view.data(seen, values if parameter else None), media_type="application/json")

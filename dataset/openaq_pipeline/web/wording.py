@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+from markupsafe import Markup, escape
+
 from openaq_pipeline.monitoring.health import in_words
 from openaq_pipeline.redact import one_line
 
@@ -162,6 +164,14 @@ def number_in(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
 
 
+def marked(text: str) -> Markup:
+    """Return a text of our own with `code` and **emphasis** as HTML, a paragraph for each of its own."""
+    found = str(escape(text))
+    found = re.sub(r"`([^`]+)`", r"<code>\1</code>", found)
+    found = re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", found)
+    return Markup("</p><p>").join(Markup(each) for each in found.split("\n\n"))  # noqa: S704 - escaped above
+
+
 def web_address(text: str | None) -> str | None:
     """Return an address that may be linked to, http or https alone; None for everything else."""
     if not text or len(text) > 2000 or plain(text, 2000) != text:
@@ -178,6 +188,6 @@ FILTERS = {
     each.__name__: each
     for each in (
         plain, remark, parameter, number, count, several, span, took, minute, day, clock, stamp, when, percent,
-        web_address, unit, clock_local, minute_local,
+        web_address, unit, clock_local, marked, minute_local,
     )
 }  # fmt: skip

@@ -16,8 +16,10 @@ from openaq_pipeline.web.api.asking import MOST_RESULTS, LocationId, LocationsAs
 from openaq_pipeline.web.failures import Failure
 from openaq_pipeline.web.look import Look, Seen
 from openaq_pipeline.web.values import LastValues
+from openaq_pipeline.web.wording import plain
 
 EARTH_METRES = 6_371_000
+MAP_NAME_CHARACTERS = 60
 ROUGH = {"failing": 0, "silent": 1, "unknown": 2, "current": 3}
 
 Place = tuple[LocationHealth | None, Location | None]
@@ -72,6 +74,7 @@ def _map(seen: Seen, parameter: str | None, values: LastValues) -> models.Map:
     return models.Map.model_construct(
         at=seen.at,
         id=[known.id for _, known in shown],
+        name=[plain(known.name, MAP_NAME_CHARACTERS) for _, known in shown],
         lat=[known.latitude for _, known in shown],
         lon=[known.longitude for _, known in shown],
         status=[place.status for place, _ in shown],

@@ -257,6 +257,7 @@ class Map(Answer):
 
     at: dt.datetime = Field(description="When this was seen (UTC).")
     id: list[int] = Field(description="OpenAQ's `location_id`.")
+    name: list[str] = Field(description="The name, cut after 60 characters; empty: none is known.")
     lat: list[float] = Field(description="Degrees north.")
     lon: list[float] = Field(description="Degrees east.")
     status: list[State]

@@ -156,7 +156,7 @@ function charts() {
     if (data.first !== null) {
       $("[name=datetime_from]").value = field(data.first);
       $("[name=datetime_to]").value = field(data.last);
-      for (const link of $$("[data-format]")) link.href = `${path}/download?${new URLSearchParams({ format: link.dataset.format, datetime_from: iso(data.first), datetime_to: iso(data.last) })}`;
+      for (const link of $$("[data-format]")) link.href = `/api/v1${path}/measurements?${new URLSearchParams({ format: link.dataset.format, datetime_from: iso(data.first), datetime_to: iso(data.last) })}`;
       $("#said").textContent = `Shown: ${printed.format(data.first * 1000)} to ${printed.format(data.last * 1000)}`;
     }
   }
@@ -299,7 +299,6 @@ function calendars() {
   if (!home) return;
   const start = new Date(`${home.dataset.first}T00:00Z`), weekday = (start.getUTCDay() + 6) % 7;
   const words = Object.fromEntries([...$$(".legend li")].map((each) => [$("rect", each).classList[0].slice(2), each.textContent]));
-  const letters = { c: "complete", l: "late", u: "upstream_gap", o: "our_gap", b: "broken_sensor", n: "not_due", "?": "unknown" };
   const tip = made("div", "", "tip");
   for (const calendar of $$(".calendar")) {
     const held = calendar.dataset.held.split(" "), due = calendar.dataset.due.split(" "), drawn = $("svg", calendar);
@@ -307,7 +306,7 @@ function calendars() {
       const area = drawn.getBoundingClientRect(), ratio = drawn.viewBox.baseVal.width / area.width;
       const row = Math.floor(((event.clientY - area.top) * ratio - 14) / 11);
       const day = Math.floor(((event.clientX - area.left) * ratio - 26) / 11) * 7 + row - weekday;
-      const kind = row < 0 || row > 6 || day < 0 ? undefined : letters[calendar.dataset.kinds[day]];
+      const kind = event.target.localName === "path" && held[day] !== undefined ? event.target.classList[0].slice(2) : null;
       if (!kind) return tip.remove();
       const date = new Date(start.getTime() + day * 864e5).toISOString().slice(0, 10);
       tip.textContent = `${date}: ${words[kind].toLowerCase()}${held[day] >= 0 && due[day] >= 0 ? `, ${held[day]} of ${due[day]} rows` : ""}`;
@@ -321,6 +320,7 @@ function calendars() {
 }
 
 for (const each of $$("[data-script]")) each.hidden = false;
+for (const each of $$("[data-plain]")) each.hidden = true;
 const page = document.body.dataset.page;
 if (page === "status" || page === "live") live();
 if (page === "location") { charts(); calendars(); }

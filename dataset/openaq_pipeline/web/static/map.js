@@ -5,6 +5,8 @@
   const canvas = $("#canvas"), frame = canvas.parentElement, pen = canvas.getContext("2d"), choice = $("#by"), said = $("#said");
   const STATES = ["current", "silent", "failing", "unknown"], LEVELS = ["#00e400", "#ffff00", "#ff7e00", "#ff0000", "#8f3f97", "#7e0023"];
   const COLOURS = { current: "ok", silent: "warn", failing: "bad", unknown: "idle" };
+  const UNITS = { c: "°C", f: "°F" };
+  const BREAKS = [50, 100, 150, 200, 300];
   const KM = 40_075, NEAREST = 16, LABELLED = 60;
   const tip = made("div", "", "tip");
   let land = null, points = [], view = { x: 0.5, y: 0.5, scale: 300 }, whole = view, hover = null, range = null;
@@ -44,16 +46,16 @@
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.fillStyle = ink("water");
     pen.fillRect(0, 0, width, height);
-    if (land) ground(land, width / 2, height / 2, view.scale, view.x, view.y, ratio, 0.8);
+    if (land) for (const turn of [-1, 0, 1]) ground(land, width / 2, height / 2, view.scale, view.x + turn, view.y, 0.8);
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
     graticule(width, height);
     dots(width, height);
     ruler(height);
-    if (view.scale > frame.clientWidth * 8) inset(width, height, ratio);
+    if (view.scale > frame.clientWidth * 8) inset(width, height);
   }
 
-  function ground(path, left, top, scale, x, y, ratio, line) {
+  function ground(path, left, top, scale, x, y, line) {
     pen.save();
     pen.translate(left, top);
     pen.scale(scale, scale);
@@ -98,12 +100,12 @@
   }
 
   // Where on the globe this is, once no coast can be seen any more.
-  function inset(width, height, ratio) {
+  function inset(width, height) {
     const wide = Math.min(190, width * 0.3), tall = wide * 0.56, left = width - wide - 12, top = height - tall - 12, scale = wide, y = 0.44;
     pen.save();
     pen.beginPath(); pen.rect(left, top, wide, tall); pen.clip();
     pen.fillStyle = ink("water"); pen.fillRect(left, top, wide, tall);
-    if (land) ground(land, left + wide / 2, top + tall / 2, scale, 0.5, y, ratio, 0.4);
+    if (land) for (const turn of [-1, 0, 1]) ground(land, left + wide / 2, top + tall / 2, scale, 0.5 + turn, y, 0.4);
     pen.restore();
     pen.strokeStyle = ink("rule"); pen.lineWidth = 1; pen.strokeRect(left + 0.5, top + 0.5, wide, tall);
     const x = left + wide / 2 + (view.x - 0.5) * scale, at = top + tall / 2 + (view.y - y) * scale;
@@ -233,10 +235,13 @@
     const by = choice.value;
     for (const each of $$("[data-legend]")) each.hidden = each.dataset.legend !== (by ? "value" : "state");
     try {
-      const data = await (await asked(`/map.json${by ? `?parameter=${encodeURIComponent(by)}` : ""}`, "The map")).json();
+      const data = await (await asked(`/api/v1/map${by ? `?parameter=${encodeURIComponent(by)}` : ""}`, "The map")).json();
       if (by !== choice.value) return;
       const isFirst = !points.length;
-      points = data.locations.map(([id, name, latitude_, longitude, state, value, unit, index, level]) => ({ id, name, x: across(longitude), y: down(latitude_), state, value: value ?? null, unit, index, level: level ?? null }));
+      points = data.id.map((id, at) => ({
+        id, name: data.name[at] || `Location ${id}`, x: across(data.lon[at]), y: down(data.lat[at]), state: STATES.indexOf(data.status[at]),
+        value: data.value[at], unit: UNITS[data.units[at]] ?? data.units[at], index: data.aqi[at], level: data.aqi[at] === null ? null : BREAKS.filter((each) => data.aqi[at] > each).length,
+      }));
       const values = points.filter((p) => p.value !== null && p.level === null).map((p) => p.value).sort((a, b) => a - b);
       range = values.length ? [values[Math.floor(values.length * 0.05)], values[Math.ceil(values.length * 0.95) - 1]] : null;
       $("#scale").hidden = !by || !range;
@@ -249,7 +254,7 @@
         if (one) requestAnimationFrame(() => point(one));
       }
       again();
-      if (!data.complete) setTimeout(() => by === choice.value && load(), 300);
+      if (data.pending) setTimeout(() => by === choice.value && load(), 300);
       complain();
     } catch (error) { complain(error.message); }
   }

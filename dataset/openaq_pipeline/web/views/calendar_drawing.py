@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import groupby
 from typing import NamedTuple
 
 from openaq_pipeline.storage.ledgers import LETTERS, NO_DAY, UNTOLD
@@ -17,14 +18,19 @@ LEFT, TOP = 26, 14
 LISTED_DAYS = 100
 
 KINDS = {letter: kind for kind, letter in LETTERS.items()}
+FULL, SHORT = "unknown_full", "unknown_short"
+"""What nobody compared with the archive, but is known to have all rows of its grid, or not."""
+
 WORDS = {
     "complete": "Complete",
     "late": "Late, may still come",
     "upstream_gap": "Gap at OpenAQ",
     "our_gap": "Missing here",
     "broken_sensor": "Broken sensor",
-    "not_due": "Not due yet",
+    FULL: "Full, not compared",
+    SHORT: "Not full, not compared",
     "unknown": "Unknown",
+    "not_due": "Not due yet",
 }
 
 
@@ -50,7 +56,6 @@ class Drawn(NamedTuple):
     share: float | None
     amiss: list[Amiss]
     more: int
-    kinds: str
     held: str
     due: str
 
@@ -63,6 +68,11 @@ class Sheet(NamedTuple):
     months: list[tuple[int, str]]
     first: date
     sensors: list[Drawn]
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Return the kinds of days that there are, in words."""
+        return {kind: word for kind, word in WORDS.items() if any(kind in each.counts for each in self.sensors)}
 
 
 def sheet(found: Calendar) -> Sheet:
@@ -86,52 +96,57 @@ def _months(first: date, days: int) -> Iterator[tuple[int, str]]:
 
 
 def _drawn(each: SensorCalendar, first: date) -> Drawn:
-    counts = Counter(KINDS[letter] for letter in each.kinds if letter != NO_DAY)
-    settled = sum(number for kind, number in counts.items() if kind != "not_due")
-    amiss = list(_amiss(each, first))
+    kinds = list(map(_kind, each.kinds, each.held, each.due))
+    counts = Counter(kind for kind in kinds if kind)
+    settled = counts.total() - counts["not_due"] - counts["unknown"]
+    amiss = list(_amiss(each, kinds, first))
     return Drawn(
         each.sensors_id,
         each.parameter,
         each.units,
-        list(_paths(each.kinds, first.weekday())),
-        {kind: counts[kind] for kind in LETTERS if counts[kind]},
-        sum(counts.values()),
-        100 * counts["complete"] / settled if settled else None,
+        list(_paths(kinds, first.weekday())),
+        {kind: counts[kind] for kind in WORDS if counts[kind]},
+        counts.total(),
+        100 * (counts["complete"] + counts[FULL]) / settled if settled else None,
         amiss[: -LISTED_DAYS - 1 : -1],
         max(0, len(amiss) - LISTED_DAYS),
-        each.kinds,
         " ".join(map(str, each.held)),
         " ".join(map(str, each.due)),
     )
 
 
-def _paths(kinds: str, weekday: int) -> Iterator[tuple[str, str]]:
+def _kind(letter: str, held: int, due: int) -> str | None:
+    """Return what a day is, and of one that was not compared whether it is full; None: it is none of the sensor."""
+    if letter == NO_DAY:
+        return None
+    if KINDS[letter] != "unknown" or UNTOLD in {held, due} or not due:
+        return KINDS[letter]
+    return FULL if held >= due else SHORT
+
+
+def _paths(kinds: list[str | None], weekday: int) -> Iterator[tuple[str, str]]:
     """Yield for each kind of day the squares of its days, as one path."""
     squares: dict[str, list[str]] = {}
-    for day, letter in enumerate(kinds):
-        if letter != NO_DAY:
+    for day, kind in enumerate(kinds):
+        if kind:
             week, row = divmod(weekday + day, 7)
-            squares.setdefault(KINDS[letter], []).append(f"M{LEFT + week * STEP} {TOP + row * STEP}h{SIDE}v{SIDE}h-{SIDE}z")
-    for kind in LETTERS:
+            square = f"M{LEFT + week * STEP} {TOP + row * STEP}h{SIDE}v{SIDE}h-{SIDE}z"
+            squares.setdefault(kind, []).append(square)
+    for kind in WORDS:
         if kind in squares:
             yield kind, "".join(squares[kind])
 
 
-def _amiss(each: SensorCalendar, first: date) -> Iterator[Amiss]:
-    """Yield the days that are neither complete nor to come, those in a row of one kind together."""
-    start = 0
-    for day in range(1, len(each.kinds) + 1):
-        if day < len(each.kinds) and each.kinds[day] == each.kinds[start]:
-            continue
-        if each.kinds[start] not in {NO_DAY, LETTERS["complete"], LETTERS["not_due"]}:
-            yield Amiss(
-                first + timedelta(days=start),
-                first + timedelta(days=day - 1),
-                KINDS[each.kinds[start]],
-                _sum(each.held[start:day]),
-                _sum(each.due[start:day]),
-            )
-        start = day
+def _amiss(each: SensorCalendar, kinds: list[str | None], first: date) -> Iterator[Amiss]:
+    """Yield the days that are neither full nor to come, those in a row of one kind together."""
+    day = 0
+    for kind, run in groupby(kinds):
+        days = len(list(run))
+        if kind not in {None, "complete", FULL, "not_due"}:
+            last = first + timedelta(days=day + days - 1)
+            held, due = _sum(each.held[day : day + days]), _sum(each.due[day : day + days])
+            yield Amiss(first + timedelta(days=day), last, kind or "", held, due)
+        day += days
 
 
 def _sum(numbers: list[int]) -> int | None:

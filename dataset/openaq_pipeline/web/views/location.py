@@ -98,7 +98,7 @@ class DrawnSeries(msgspec.Struct, frozen=True):
     thinned: bool
 
 
-def drawing(found: Sequence[Series], timezone: str, span: tuple[int | None, int | None]) -> bytes:
+def drawing(found: Sequence[Series], timezone: str, first: int | None, last: int | None) -> bytes:
     """Return the series as JSON for the script."""
     names = titles(found)
     each = [
@@ -115,7 +115,7 @@ def drawing(found: Sequence[Series], timezone: str, span: tuple[int | None, int 
         )
         for one in found
     ]
-    return msgspec.json.encode(Drawing(timezone, *span, each))
+    return msgspec.json.encode(Drawing(timezone, first, last, each))
 
 
 class Licence(NamedTuple):

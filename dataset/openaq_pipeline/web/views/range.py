@@ -1,4 +1,4 @@
-"""The span of time that a location's page shows: the last day, week, month or year, all, or from one time to another."""
+"""The span of time that a location's page shows: the last day, week, month or year, all, or a span by its ends."""
 
 from __future__ import annotations
 
