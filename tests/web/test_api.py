@@ -176,3 +176,24 @@ def test_the_document_describes_every_parameter_and_answer(page: Served) -> None
         assert item["get"]["summary"]
         assert all(each.get("description") for each in item["get"].get("parameters", []))
     assert "HTTPValidationError" not in json.dumps(document)
+
+
+def test_the_last_values_come_with_their_day(page: Served) -> None:
+    found = page.json("/api/v1/locations/1/latest")
+    assert [each["parameter"] for each in found["results"]] == ["o3", "pm25"]
+    last = page.rows[1][-1]
+    assert found["results"][0]["value"] == last.value
+    assert len(found["results"][0]["day"]) == 24
+    assert page.get("/api/v1/locations/4/latest").status_code == 404
+
+
+def test_the_map_has_a_column_each_and_the_values_of_one_parameter(page: Served) -> None:
+    found = page.json("/api/v1/map")
+    assert (found["id"], found["lat"], found["lon"]) == ([1, 2], [27.7, 27.7], [85.3, 85.3])
+    assert found["status"] == ["current", "current"]
+    assert found["value"] == [None, None]
+    found = page.json("/api/v1/map?parameter=pm25")
+    assert found["pending"] == 0
+    assert found["value"] == [page.rows[key][-2].value for key in (1, 2)]
+    assert found["units"] == ["µg/m³", "µg/m³"]
+    assert page.json("/api/v1/map?parameter=nothing")["value"] == [None, None]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from html import escape
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from openaq_pipeline.errors import ConfigError, PipelineError, RetriableError
+from openaq_pipeline.web.errors import PageError, error_page
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +42,16 @@ def answer(request: Request, status: int, sentence: str, hint: str, headers: Map
         return JSONResponse({"detail": sentence, "hint": hint}, status, headers)
     if path.startswith(PLAIN):
         return PlainTextResponse(f"{sentence}\n", status, headers)
-    return HTMLResponse(f"<!doctype html><h1>{escape(sentence)}</h1><p>{escape(hint)}</p>", status, headers)
+    page = error_page(request, status, sentence, hint)
+    page.headers.update(headers or {})
+    return page
 
 
 def on(app: FastAPI) -> None:
     """Have all errors of an application answered so."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misread)
+    app.add_exception_handler(PageError, _unshown)
     app.add_exception_handler(PipelineError, _explained)
     app.add_exception_handler(Exception, _confessed)
 
@@ -72,6 +75,11 @@ def _problem(detail: Mapping[str, object]) -> str:
     place = detail.get("loc")
     name = ".".join(map(str, place[1:])) if isinstance(place, tuple) else ""
     return f"{name}: {detail.get('msg')}"
+
+
+def _unshown(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PageError)  # noqa: S101 - see above
+    return answer(request, error.status, error.what, error.hint, None)
 
 
 def _explained(request: Request, error: Exception) -> Response:

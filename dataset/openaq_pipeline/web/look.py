@@ -84,6 +84,10 @@ class Look:
                 self._look()
             return self._seen or seen or self._look()
 
+    def now(self) -> datetime:
+        """Return the time by the clock of this look."""
+        return self._clock()
+
     def readiness(self) -> Readiness:
         """Return whether a run was good lately, by the rule of `monitor --check`."""
         seen = self.seen()

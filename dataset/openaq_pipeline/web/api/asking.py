@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Path
@@ -141,11 +140,10 @@ class MapAsked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    parameters_id: int | None = Field(
-        None, ge=1, le=LARGEST_ID, description="The parameter whose last values are wanted; none: states alone."
+    parameter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=LONGEST_SEARCH,
+        description="OpenAQ's name of the parameter whose last values are wanted; without it they are null.",
+        examples=["pm25"],
     )
-
-
-def aware(moment: datetime | None) -> datetime | None:
-    """Only to be plain about it: all times here are aware and in UTC."""
-    return moment

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from openaq_pipeline.model import Location
+from openaq_pipeline.reading.latest import latest
 from openaq_pipeline.reports import LocationHealth
 from openaq_pipeline.web.api import models
-from openaq_pipeline.web.api.asking import LocationId, LocationsAsked
+from openaq_pipeline.web.api.asking import MOST_RESULTS, LocationId, LocationsAsked, MapAsked
 from openaq_pipeline.web.failures import Failure
 from openaq_pipeline.web.look import Look, Seen
+from openaq_pipeline.web.values import LastValues
 
 EARTH_METRES = 6_371_000
 ROUGH = {"failing": 0, "silent": 1, "unknown": 2, "current": 3}
@@ -39,7 +41,50 @@ def router(look: Look) -> APIRouter:
         """Return a location, also one that is no longer selected but known."""
         return location_of(*place(look.seen(), locations_id))
 
+    @routes.get(
+        "/locations/{locations_id}/latest",
+        summary="The last value of each sensor of a location",
+        responses={404: {"model": models.Problem, "description": "It is not known here"}},
+    )
+    def latest_values(locations_id: LocationId) -> models.Latests:
+        """Return what each sensor measured last, unless it is silent for weeks, with its last 24 hours."""
+        place(look.seen(), locations_id)
+        found = latest(look.settings.data_dir, locations_id, look.now())
+        results = [models.Latest.model_validate(each, from_attributes=True) for each in found]
+        return models.Latests(meta=models.Meta(page=1, limit=MOST_RESULTS, found=len(found)), results=results)
+
+    values = LastValues(look.settings.data_dir, look.now)
+
+    @routes.get("/map", summary="All selected locations for a map")
+    def map_(asked: Annotated[MapAsked, Query()]) -> models.Map:
+        """Return every selected location that has coordinates, in columns, which take little room."""
+        return _map(look.seen(), asked.parameter, values)
+
     return routes
+
+
+def _map(seen: Seen, parameter: str | None, values: LastValues) -> models.Map:
+    shown = [(place, known) for key, place in seen.places.items() if (known := _with_coordinates(seen, key))]
+    wanted = [known.id for _, known in shown if any(each.parameter == parameter for each in known.sensors)]
+    found, pending = values.of(parameter, wanted) if parameter and wanted else ({}, 0)
+    last = [found.get(known.id) for _, known in shown]
+    # Unchecked: these are our own, and of ten thousand locations a check takes longer than all the rest.
+    return models.Map.model_construct(
+        at=seen.at,
+        id=[known.id for _, known in shown],
+        lat=[known.latitude for _, known in shown],
+        lon=[known.longitude for _, known in shown],
+        status=[place.status for place, _ in shown],
+        value=[each.value if each else None for each in last],
+        units=[each.units if each else None for each in last],
+        aqi=[each.aqi.value if each and each.aqi else None for each in last],
+        pending=pending,
+    )
+
+
+def _with_coordinates(seen: Seen, location_id: int) -> Location | None:
+    known = seen.locations.get(location_id)
+    return None if known is None or known.latitude is None or known.longitude is None else known
 
 
 def place(seen: Seen, location_id: int) -> Place:

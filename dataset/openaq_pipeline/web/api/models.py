@@ -135,6 +135,37 @@ class Locations(Answer):
     results: list[Location]
 
 
+class Index(Answer):
+    """The air quality index of the US EPA, with the breakpoints of 2024."""
+
+    value: int = Field(description="From 0.", examples=[102])
+    category: str = Field(examples=["Unhealthy for Sensitive Groups"])
+    level: int = Field(description="The category, from 0 (good) to 5 (hazardous).", examples=[2])
+
+
+class Latest(Answer):
+    """What a sensor measured last, and its last day."""
+
+    sensors_id: int = Field(examples=[7710])
+    parameter: str = Field(examples=["pm25"])
+    units: str = Field(examples=["µg/m³"])
+    value: float | None = Field(description="In `units`; null: OpenAQ has the row without a value.", examples=[38.5])
+    datetime: dt.datetime = Field(description="The **end** of the averaging period (UTC).")
+    datetime_local: str = Field(description="The same as OpenAQ prints it.", examples=["2026-11-28T17:45:00+05:45"])
+    interval_seconds: int | None = Field(description="The period's length; null: unknown.", examples=[3600])
+    has_flags: bool | None = Field(description="Whether OpenAQ flags it; null: the source does not say.")
+    issues: list[str] = Field(description="Quality rules that it broke, usually none.", examples=[[]])
+    day: list[float | None] = Field(description="The means of the last 24 hours, oldest first; null: no measurement.")
+    aqi: Index | None = Field(description="The index now (NowCast for particles); null: not defined, or too few hours.")
+
+
+class Latests(Answer):
+    """The last value of each sensor of a location."""
+
+    meta: Meta
+    results: list[Latest]
+
+
 class Measurement(Answer):
     """One row, as it stands in `location_{id}.json`."""
 
@@ -230,7 +261,8 @@ class Map(Answer):
     lon: list[float] = Field(description="Degrees east.")
     status: list[State]
     value: list[float | None] = Field(
-        description="The last value of `parameters_id`; null: none is known (yet), or no parameter was asked for."
+        description="The last value of `parameter`; null: none of the last 24 hours is known, or none was asked for."
     )
-    units: str | None = Field(description="The unit of the values; null: no parameter was asked for.")
+    units: list[str | None] = Field(description="The unit of each value; null: there is no value.")
+    aqi: list[int | None] = Field(description="The index of the US EPA (2024) for it; null: not defined or not known.")
     pending: int = Field(description="Locations whose value is still being looked up: ask again in a moment.")
