@@ -1,6 +1,7 @@
 """The sign of life that a run gives the daemon: a byte into a pipe whenever it gets on, also while it waits in order.
 
-It comes from the work itself and never from a thread that only ticks: a run that is stuck falls silent.
+It comes from the work itself and never from a thread that only ticks: a run that is stuck falls silent. At its end it
+says in the same way that everything is current, if it is: to find that out takes more memory than the daemon has.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ VARIABLE = "OPENAQ_PIPELINE_PULSE_FD"
 """Names the pipe that the daemon hands to the run it starts, as `descriptor:inode`."""
 
 
+CURRENT = b"!"
+
+
 class Pulse:
     """The daemon's end of the pipe; it serves one run after the other."""
 
     def __init__(self) -> None:
         self._hears, self.descriptor = os.pipe()
+        self._all_is_current = False
         os.set_blocking(self._hears, False)
         os.set_blocking(self.descriptor, False)
 
@@ -33,9 +38,16 @@ class Pulse:
         """Say whether a sign of life has come since this was last asked; never waits."""
         found = False
         with suppress(BlockingIOError):
-            while os.read(self._hears, 65536):
+            while said := os.read(self._hears, 65536):
                 found = True
+                self._all_is_current |= CURRENT in said
         return found
+
+    def heard_that_all_is_current(self) -> bool:
+        """Say whether a run has said so since this was last asked; never waits."""
+        self.heard()
+        said, self._all_is_current = self._all_is_current, False
+        return said
 
     def close(self) -> None:
         """Listen no more."""
@@ -45,9 +57,18 @@ class Pulse:
 
 def beat() -> None:
     """Tell the daemon, if one started this process, that the work gets on; never waits, and never fails."""
+    _say(b".")
+
+
+def all_is_current() -> None:
+    """Tell the daemon, if one started this process, that everything is current."""
+    _say(CURRENT)
+
+
+def _say(sign: bytes) -> None:
     if (descriptor := _own_end()) is not None:
         with suppress(OSError):  # a full pipe says it all already; a daemon that is gone needs no sign
-            os.write(descriptor, b".")
+            os.write(descriptor, sign)
 
 
 def when_orphaned(call: Callable[[], None]) -> None:

@@ -20,6 +20,9 @@ SHORTEST_SECRET = 4
 SHORTEST_PART = 12
 """So long must a piece of an address be to be hidden by itself: `services` or `v1` is no secret, a token is long."""
 
+SHORTEST_TOKEN = 6
+"""So long must be what stands where a host would stand, and is none: it has no dot."""
+
 SHORTEST_ENCODED = 6
 """Shorter pieces of base64 appear in innocent text by chance."""
 
@@ -120,6 +123,13 @@ def _address_parts(secret: str) -> Iterator[str]:
     if parts.scheme in {"postgres", "postgresql"}:  # a user or a database may be called postgres, and is no secret
         yield from filter(None, (password, *parse_qs(parts.query).get("password", [])))
         return
+    if parts.scheme not in {"http", "https"}:  # Apprise: where others have a host there may be a token
+        place = parts.netloc.rpartition("@")[2]
+        yield from (
+            piece
+            for piece in place.split(":")
+            if len(piece) >= SHORTEST_TOKEN and piece != "localhost" and "." not in piece
+        )
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     yield from filter(None, (target, parts.path, parts.query, parts.fragment, user, password))
     for piece in re.split(r"[/?&=;]", f"{target}#{parts.fragment}".replace("#", "/")):

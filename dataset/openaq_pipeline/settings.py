@@ -340,7 +340,8 @@ def secrets_of(settings: BaseModel) -> Iterator[str]:
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
-            yield value.get_secret_value().strip()
+            secret = value.get_secret_value().strip()
+            yield from {secret, *(part for part in secret.split() if "://" in part)}  # several addresses in one
         elif isinstance(value, BaseModel):
             yield from secrets_of(value)
 

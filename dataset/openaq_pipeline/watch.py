@@ -8,39 +8,45 @@ from openaq_pipeline.errors import FatalError, PipelineError, StorageError
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import channels_of
 from openaq_pipeline.monitoring.conditions import Assessment, assess, not_begun
-from openaq_pipeline.monitoring.delivery import Summary, tell
+from openaq_pipeline.monitoring.delivery import tell
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.monitoring.policy import policy_of
 from openaq_pipeline.overview import overview
-from openaq_pipeline.reports import RunReport
+from openaq_pipeline.reports import Health, RunReport
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.wiring import STOPPED
 
 DISK_HINT = "See that the disk of the data folder has room and can be written; the next run goes on from there."
 
 
-def after_poll(settings: Settings, report: RunReport, now: datetime) -> Summary | None:
-    """Note which conditions began and ended with this poll, tell what is due, and return what came of that.
+def after_poll(settings: Settings, report: RunReport, now: datetime) -> bool:
+    """Note which conditions began and ended with this poll, tell what is due, and say whether everything is current.
 
-    It takes half a minute at the most, whatever the channels do, and raises nothing of theirs. None: the poll was
-    stopped, and so says nothing of how things are.
+    It takes half a minute at the most, whatever the channels do, and raises nothing of theirs. A poll that was stopped
+    says nothing of how things are.
     """
     if report.error == STOPPED:
-        return None
+        return False
     alerts = settings.monitoring.alerts
     fatal = FatalError(report.error or "", hint=report.hint) if report.needs_a_person else None
     stuck = StorageError(report.unsaved, hint=DISK_HINT) if report.unsaved else None
     health = overview(settings, now, shown_runs=0).health
-    return _tell(settings, assess(metrics_of(report), health, alerts, fatal=fatal, stuck=stuck))
+    _tell(settings, assess(metrics_of(report), health, alerts, fatal=fatal, stuck=stuck))
+    return stuck is None and report.complete and all_current(health)
 
 
-def after_no_poll(settings: Settings, error: PipelineError) -> Summary:
+def all_current(health: Health) -> bool:
+    """Say whether each selected location has a row that is young enough, and each of its sensors can be read."""
+    return bool(health.locations) and all(place.status == "current" and not place.parked for place in health.locations)
+
+
+def after_no_poll(settings: Settings, error: PipelineError) -> None:
     """Tell what kept a poll from beginning, as `after_poll` tells of one that has ended."""
-    return _tell(settings, not_begun(error))
+    _tell(settings, not_begun(error))
 
 
-def _tell(settings: Settings, assessment: Assessment) -> Summary:
-    return tell(
+def _tell(settings: Settings, assessment: Assessment) -> None:
+    tell(
         AlertFile(settings.data_dir),
         assessment,
         channels_of(settings.notifications, settings.environment),

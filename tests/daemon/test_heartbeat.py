@@ -1,4 +1,4 @@
-"""The sign of life: after a good run only, never in the way, and its address in no log."""
+"""The sign for a watcher: after a good run that leaves all current, never in the way, its address in no log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from openaq_pipeline.simulator.server import Running
-from tests.daemon.conftest import Schedule, until, wait_for_pages
+from tests.conftest import Program
+from tests.daemon.conftest import Schedule, change, ids, pages, until, wait_for_pages
 
 SECRET = "canary-3f9a"  # noqa: S105 - it must not be seen, that is the test
 
@@ -59,6 +60,30 @@ def test_a_good_run_beats_once_and_one_that_fell_short_does_not(
     assert watcher.paths == [f"/ping/{SECRET}"]
     place.faults.inject("status", "/", status=401)
     assert schedule("--mode", "once", HEARTBEAT_URL=watcher.url).process.wait(15) == 1
+    assert len(watcher.paths) == 1
+
+
+def test_a_good_run_with_a_silent_station_does_not_beat(
+    place: Running, program: Program, schedule: Schedule, watcher: Watcher
+) -> None:
+    change(program, monitoring={"alerts": {"stale_after_hours": 0.0001}})
+    daemon = schedule("--mode", "once", HEARTBEAT_URL=watcher.url)
+    assert daemon.process.wait(15) == 0, "the run itself is good"
+    assert pages(place)
+    assert watcher.paths == []
+
+
+def test_a_loader_without_a_scheduler_beats_too_but_not_for_a_few(
+    place: Running, program: Program, watcher: Watcher
+) -> None:
+    few = [str(number) for number in ids(place)]
+    done = program.load("--debug", "--locations", *few, HEARTBEAT_URL=watcher.url)
+    assert (done.code, watcher.paths) == (0, [])
+    done = program.load("--debug", HEARTBEAT_URL=watcher.url)
+    assert (done.code, watcher.paths) == (0, [f"/ping/{SECRET}"])
+    assert SECRET not in done.out + done.err
+    change(program, monitoring={"alerts": {"stale_after_hours": 0.0001}})
+    assert program.load(HEARTBEAT_URL=watcher.url).code == 0
     assert len(watcher.paths) == 1
 
 

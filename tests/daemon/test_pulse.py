@@ -68,3 +68,13 @@ def test_who_waits_in_order_gives_signs_of_life_and_still_hears_a_stop(life: Pul
     assert time.monotonic() - began < 5
     with pytest.raises(Stopped):
         stop.sleep(0)
+
+
+def test_a_run_says_that_all_is_current_and_that_is_heard_once(life: Pulse) -> None:
+    beat()
+    assert not life.heard_that_all_is_current()
+    pulse.all_is_current()
+    beat()
+    assert life.heard(), "it counts as a sign of life as well"
+    assert life.heard_that_all_is_current()
+    assert not life.heard_that_all_is_current()

@@ -18,7 +18,7 @@ from tests.daemon.conftest import Schedule, until
     ("command", "kept"),
     [
         ("run", set(config.SECRET_VARIABLES) - {"HEARTBEAT_URL"}),
-        ("deliver", {"SLACK_WEBHOOK_URL", "SMTP_PASSWORD", "WEBHOOK_URL", "WEBHOOK_SECRET"}),
+        ("deliver", {"APPRISE_URLS", "SLACK_WEBHOOK_URL", "SMTP_PASSWORD", "WEBHOOK_URL", "WEBHOOK_SECRET"}),
     ],
 )
 @pytest.mark.parametrize("suffix", ["", config.FROM_FILE])

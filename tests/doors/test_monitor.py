@@ -302,6 +302,19 @@ def test_one_channel_that_fails_does_not_keep_the_others_from_being_tried(progra
     assert "canary-path" not in done.out + done.err
 
 
+def test_a_test_alert_goes_to_each_address_of_apprise(program: Program) -> None:
+    with receiver(200) as (url, got):
+        notify(program, url, apprise={"enabled": True})
+        program.env["APPRISE_URLS"] = f"{url.replace('http://', 'json://')} nonsense://canary-path"
+        done = program.run("monitor.py", "--test-alert", "apprise", "--debug")
+    assert done.code == 1
+    first, second = done.out.splitlines()
+    assert first.startswith("apprise:1 delivered (")
+    assert second.startswith("apprise:2 FAILED: The address of apprise:2 is none that Apprise understands.")
+    assert len(got) == 1
+    assert "canary-path" not in done.out + done.err
+
+
 def test_a_test_alert_without_a_channel_is_exit_2_and_says_what_to_set(program: Program) -> None:
     program.configure("http://127.0.0.1:9/v3", [1])
     done = program.run("monitor.py", "--test-alert")

@@ -285,11 +285,14 @@ def test_a_small_disk_is_a_warning_before_it_is_full(program: Program, openaq: R
 
 def test_channels_that_cannot_work_fail_and_those_that_can_are_named(program: Program, openaq: Running) -> None:
     program.configure(openaq.base_url, [1])
-    change(program, notifications={"enabled": True, "slack": {"enabled": True}, "webhook": {"enabled": True}})
-    found = checks(program, code=1, SLACK_WEBHOOK_URL="https://hooks.slack.com/services/T/B/canary-slack-path")
-    assert [check["status"] for check in found["channels"]] == ["failed", "ok"]
+    on = {"enabled": True}
+    change(program, notifications={**on, "slack": on, "webhook": on, "apprise": on})
+    addresses = {"SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T/B/canary-slack-path"}
+    found = checks(program, code=1, APPRISE_URLS="json://127.0.0.1:9/canary-x nonsense://canary-y", **addresses)
+    assert [check["status"] for check in found["channels"]] == ["failed", "failed", "ok"]
     assert found["channels"][0]["message"].startswith("webhook: ")
-    assert found["channels"][1]["message"].startswith("slack set up")
+    assert found["channels"][1]["message"].startswith("apprise:2: The address of apprise:2 is none")
+    assert found["channels"][2]["message"].startswith("slack, apprise:1 set up")
     assert "canary" not in json.dumps(found)
 
 

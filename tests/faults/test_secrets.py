@@ -26,6 +26,7 @@ from openaq_pipeline.openaq import session
 from openaq_pipeline.overview import overview
 from openaq_pipeline.reports import RunReport
 from openaq_pipeline.settings import (
+    AppriseSettings,
     EmailSettings,
     MonitoringSettings,
     NotificationSettings,
@@ -42,7 +43,7 @@ from tests.faults.faulty import Exchange
 from tests.faults.net import KEY, LAST, LATER, Bench, bench, copied, name_of
 
 WORDS = ("canary-0123456789abcdef", "canary-slack", "canary-hook", "canary-token", "canary-sign", "canary-mail")
-WORDS_TOO = ("canary-heart", "canary-dsn")
+WORDS_TOO = ("canary-heart", "canary-dsn", "canary-apprise", "canary-user", "canary-pass")
 FORBIDDEN = [
     form for word in (*WORDS, *WORDS_TOO) for form in (word, base64.b64encode(word.encode()).decode().rstrip("="))
 ]
@@ -129,6 +130,13 @@ def with_secrets(settings: Settings, web: int, mail: int) -> Settings:
             url=SecretStr(f"http://127.0.0.1:{web}/hook/canary-hook?token=canary-token"),
             secret=SecretStr("canary-sign"),
             allow_private=True,
+        ),
+        apprise=AppriseSettings(
+            enabled=True,
+            urls=SecretStr(
+                f"json://canary-user:canary-pass@127.0.0.1:{web}/canary-apprise "
+                f"mailto://canary-user:canary-pass@127.0.0.1:{mail}?from=a@b.example&to=c@d.example&mode=insecure"
+            ),
         ),
     )
     return settings.model_copy(
@@ -276,4 +284,5 @@ def test_receivers_that_repeat_what_they_are_sent_are_not_quoted(
     web = spreads_nothing(made, monkeypatch)
     assert b"canary-slack" in web.heard, "the alert was sent, and answered"
     assert b"canary-hook" in web.heard
+    assert b"canary-apprise" in web.heard
     tally(28, "receivers of alerts that repeat all they are sent", 1)

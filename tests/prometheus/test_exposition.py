@@ -144,6 +144,12 @@ def test_whatever_a_name_is_both_formats_can_be_read(name: str) -> None:
     assert parsed(body)
 
 
+def test_a_location_without_a_name_is_called_by_its_id() -> None:
+    found = told(figures(place(7, name="\u2028 ")))
+    labels = {"location_id": "7", "name": "Location 7", "country": "", "provider": ""}
+    assert found["location_info", frozenset(labels.items())] == 1
+
+
 def test_openmetrics_goes_to_who_asks_for_it_and_prometheus_text_to_others() -> None:
     body, content_type = answer(figures(place(1)), f"{OPENMETRICS},text/plain;version=0.0.4;q=0.5")
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")

@@ -166,7 +166,9 @@ def test_a_chart_is_zoomed_by_dragging_by_buttons_and_by_keys(site: Site, browse
         chart.focus()
         chart.press("+")
         expect(page).not_to_have_url(address)
-        assert series(page)["last"] - series(page)["first"] == pytest.approx((zoomed["last"] - zoomed["first"]) / 2, abs=3)
+        assert series(page)["last"] - series(page)["first"] == pytest.approx(
+            (zoomed["last"] - zoomed["first"]) / 2, abs=3
+        )
         chart.press("0")
         page.wait_for_url("**?range=week")
         page.get_by_role("link", name="Month").click()
@@ -190,7 +192,7 @@ def test_a_range_is_asked_for_in_the_time_of_the_station(site: Site, browser: Br
 
 
 def test_gaps_stay_gaps_and_odd_rows_are_marked_and_listed(site: Site, browser: Browser) -> None:
-    with tab(browser, site / f"/locations/6093549?range=week") as page:
+    with tab(browser, site / "/locations/6093549?range=week") as page:
         expect(page.locator(".uplot")).to_have_count(6)
         drawn = series(page)["series"]
         assert any(None in each["values"] for each in drawn)

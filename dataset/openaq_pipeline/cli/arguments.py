@@ -279,9 +279,9 @@ def _add_monitor(parser: argparse.ArgumentParser) -> None:
         "--test-alert",
         nargs="?",
         const="all",
-        choices=("all", "slack", "email", "webhook"),
+        choices=("all", "slack", "email", "webhook", "apprise"),
         metavar="CHANNEL",
-        help="send a test alert (to slack, email or webhook; default: all that are configured)",
+        help="send a test alert (to slack, email, webhook or apprise; default: all that are configured)",
     )
     job.add_argument("--serve", action="store_true", help="serve the status page until it is stopped")
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.monitor_command"))

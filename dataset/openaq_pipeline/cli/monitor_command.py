@@ -76,7 +76,7 @@ def test_alert(settings: Settings, only: str | None) -> int:
     from openaq_pipeline.redact import clean  # noqa: PLC0415
 
     found = channels_of(settings.notifications, settings.environment)
-    chosen = {channel: sender for channel, sender in found.items() if only in {None, channel}}
+    chosen = {receiver: sender for receiver, sender in found.items() if only in {None, receiver.partition(":")[0]}}
     if not chosen:
         what = "No channel is" if only is None else f"The channel {only} is not"
         hint = f"Set notifications.enabled and notifications.{only or 'slack'}.enabled to true in config.yaml."

@@ -22,6 +22,7 @@ from openaq_pipeline.cli import EXIT_BUG, EXIT_FELL_SHORT, EXIT_FINE, show
 from openaq_pipeline.cli.arguments import range_end
 from openaq_pipeline.cli.progress import watching
 from openaq_pipeline.config import load
+from openaq_pipeline.daemon.heartbeat import HEARTBEAT_SECONDS, Heartbeat
 from openaq_pipeline.errors import ConfigError, LockHeld, PipelineError, Stopped
 from openaq_pipeline.locks import LOCK_VARIABLE
 from openaq_pipeline.mirror import after_run
@@ -69,13 +70,26 @@ def main(namespace: argparse.Namespace) -> int:
                 report = run_once(settings, **how, watcher=watcher, stop=stop)
     after_run(settings, {place.location_id: place.change for place in report.locations if place.change})
     if span is None:
-        after_poll(settings, report, utc_now())
+        if after_poll(settings, report, utc_now()):
+            _say_all_is_current(settings, chosen=namespace.locations is not None)
         _tell_prometheus(settings)
     if namespace.json:
         print_json(metrics_of(report))
     else:
         print(show.report(report, settings.data_dir))
     return exit_code(report)
+
+
+def _say_all_is_current(settings: Settings, *, chosen: bool) -> None:
+    """Tell the watcher outside, which is the daemon's business where there is one.
+
+    A few locations that were `chosen` by a flag do not vouch for all.
+    """
+    pulse.all_is_current()
+    if LOCK_VARIABLE not in os.environ and not chosen:
+        heartbeat = Heartbeat()
+        heartbeat.beat(settings.monitoring.heartbeat_url)
+        heartbeat.finish(2 * HEARTBEAT_SECONDS)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""A sign of life for a watcher outside: one GET after each good run, so that silence there means trouble here."""
+"""A sign for a watcher outside: one GET after each run that leaves everything current, so that silence means trouble.
+
+Under the daemon a run says whether it is so (`pulse`), and the daemon alone has the address. A run by itself sends it.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 1. Plan: the schedule and the last run's start say when the next run is due; the alarm is set.
 2. The alarm rings: a run is started as a child process. Until it has ended nothing is planned, so none overlap.
-3. The child has ended: after a good run the heartbeat; then 1.
+3. The child has ended: the heartbeat, if it was a good run and has said that everything is current; then 1.
 4. Between the letters the watchdog looks: a clock that was set (plan anew), an alarm that did not ring (start all the
    same), a run that hangs (end it, and have somebody told). While no run is alive the courier sends what waits.
 5. SIGHUP: read the settings again. SIGTERM, SIGINT: stop the run in order, then leave. A second one: leave at once.
@@ -174,7 +174,7 @@ class Daemon:
     def _start(self) -> None:
         self._mind_the_clock()
         self._last, self._appointment = self._seen.wall, None
-        self._pulse.heard()  # what the run before has left
+        self._pulse.heard_that_all_is_current()  # what the run before has left
         self._silence = Silence(0.0, self._clocks.awake())
         try:
             self._child = Child(
@@ -212,7 +212,8 @@ class Daemon:
         if self._stopping or useless or self._settings.schedule.mode == "once":
             self._exit = 0 if self._stopping else code if code >= 0 else 1
         if code == 0:
-            self._heartbeat.beat(self._settings.monitoring.heartbeat_url)
+            if self._pulse.heard_that_all_is_current():
+                self._heartbeat.beat(self._settings.monitoring.heartbeat_url)
         elif not self._stopping:
             log.warning("The run %s", f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}")
         if self._exit is None:

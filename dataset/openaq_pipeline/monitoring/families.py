@@ -259,7 +259,7 @@ def _scores(runs: Sequence[RunMetrics]) -> dict[int, float]:
 def _description(place: LocationHealth, known: Location | None) -> dict[str, str]:
     return {
         "location_id": str(place.location_id),
-        "name": _clean(place.name),
+        "name": _clean(place.name) or f"Location {place.location_id}",  # Prometheus drops a label that is empty
         "country": _clean(known.country_code if known else None),
         "provider": _clean(known.provider if known else None),
     }

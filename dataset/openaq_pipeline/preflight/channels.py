@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from openaq_pipeline.monitoring.channels import problems
+from openaq_pipeline.monitoring.channels import problems, receivers
 from openaq_pipeline.preflight.checks import Finding
 from openaq_pipeline.settings import Settings
 
@@ -13,8 +13,8 @@ NOBODY_HINT = "Set notifications.enabled and a channel in config.yaml, or look a
 
 def channels(settings: Settings) -> Iterator[Finding]:
     """See whether alerts would reach somebody."""
-    chosen = [name for name in ("slack", "email", "webhook") if getattr(settings.notifications, name).enabled]
-    if not settings.notifications.enabled or not chosen:
+    chosen = receivers(settings.notifications)
+    if not chosen:
         yield Finding("warning", "nobody is told when something goes wrong: no channel is switched on", NOBODY_HINT)
         return
     wrong = problems(settings.notifications)

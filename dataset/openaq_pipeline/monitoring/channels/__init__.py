@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol, get_args
 
 from openaq_pipeline.errors import DeliveryError
@@ -58,7 +59,17 @@ def _of_channel(channel: Channel, notifications: NotificationSettings) -> list[R
 def problems(notifications: NotificationSettings) -> dict[Receiver, str]:
     """Return a sentence or two for each receiver that can't work as it is set; asks no server."""
     made = channels_of(notifications, "")
-    return {channel: sender.error.advice for channel, sender in made.items() if isinstance(sender, Unusable)}
+    return {receiver: problem.advice for receiver, sender in made.items() if (problem := _problem(sender))}
+
+
+def _problem(sender: Sender) -> DeliveryError | None:
+    if isinstance(sender, Unusable):
+        return sender.error
+    try:
+        getattr(sender, "check", lambda: None)()  # what costs too much to look at for a plain run
+    except DeliveryError as error:
+        return error
+    return None
 
 
 def _made(make: Callable[[], Sender]) -> Sender:
@@ -83,3 +94,8 @@ def _enabled(notifications: NotificationSettings, origin: Origin) -> Iterator[tu
         from openaq_pipeline.monitoring.channels.webhook import Webhook  # noqa: PLC0415
 
         yield "webhook", lambda: Webhook(notifications.webhook, origin)
+    addresses = notifications.apprise.addresses or [""]
+    for receiver, address in zip((each for each in enabled if each.startswith("apprise")), addresses, strict=False):
+        from openaq_pipeline.monitoring.channels.apprise import AppriseAddress  # noqa: PLC0415
+
+        yield receiver, partial(AppriseAddress, receiver, address, origin)

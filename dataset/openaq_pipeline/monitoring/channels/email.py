@@ -137,9 +137,7 @@ def message(notice: Notice, origin: Origin, settings: EmailSettings) -> EmailMes
 
 def text(notice: Notice, origin: Origin) -> str:
     """Return the plain text of a mail."""
-    facts = "\n".join(f"{name}: {value}" for name, value in wording.facts(notice, origin))
-    parts = (wording.headline(notice, origin), wording.body(notice), wording.hint(notice), facts)
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return f"{wording.headline(notice, origin)}\n\n{wording.plain(notice, origin)}"
 
 
 def html(notice: Notice, origin: Origin) -> str:

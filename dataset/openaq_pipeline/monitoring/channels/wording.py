@@ -66,6 +66,12 @@ def hint(notice: Notice) -> str:
     return "" if notice.kind == "recovered" else one_line(notice.condition.hint, 1000)
 
 
+def plain(notice: Notice, origin: Origin) -> str:
+    """Return what a notice says in plain text, without its headline."""
+    told = "\n".join(f"{name}: {value}" for name, value in facts(notice, origin))
+    return "\n\n".join(part for part in (body(notice), hint(notice), told) if part) + "\n"
+
+
 def facts(notice: Notice, origin: Origin) -> list[tuple[str, str]]:
     """Return name and value of what helps to place the notice."""
     found = [
