@@ -66,6 +66,12 @@ def test_what_is_no_measurement_counts_for_no_mean(folder: Path) -> None:
     assert found.day[-6:-1] == (9.0, 90.0, 7.0, None, None)
 
 
+def test_the_rows_of_the_day_are_counted_and_those_that_are_odd(folder: Path) -> None:
+    rows = [row(0), row(1, None, issues=("missing_value",)), row(2, has_flags=True), row(30, issues=("spike",))]
+    (found,) = written(folder, *rows)
+    assert (found.rows, found.odd) == (3, 2)
+
+
 def test_pm_has_the_index_of_its_nowcast(folder: Path) -> None:
     (found,) = written(folder, *(row(hour, 8.0) for hour in range(5)))
     assert found.aqi is not None

@@ -10,9 +10,10 @@ No lock is held: a file is replaced as a whole, and rows that a move has left in
 from __future__ import annotations
 
 import datetime as dt
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from openaq_pipeline.model import UNREADABLE, Aware
 from openaq_pipeline.quality import aqi
 from openaq_pipeline.quality.aqi import Index
 from openaq_pipeline.reading.folder import live_file
-from openaq_pipeline.storage.locations import cut
+from openaq_pipeline.storage.locations import BETWEEN, HEAD, cut
 from openaq_pipeline.storage.sealed import sealed_to
 from openaq_pipeline.storage.view import View
 
@@ -34,8 +35,8 @@ HOUR, HOUR_SECONDS = timedelta(hours=1), 3600
 DAY_SECONDS = 24 * HOUR_SECONDS
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-OLDER_BYTES = 1 << 20
-"""So much in front of the last day is searched for sensors without a row in it: three weeks of five hourly ones."""
+OLDER_BYTES = 1 << 19
+"""So much in front of the last two days is searched for sensors that are silent: ten days of five hourly ones."""
 
 MOST_BYTES = 32 << 20
 """The most that is read of one file, the newest rows of it; a day of a row a minute of ten sensors has 5 MB."""
@@ -59,7 +60,8 @@ class SensorLatest(msgspec.Struct, frozen=True):
     `datetime` is the end of its period in UTC. `day` are the means of the last 24 hours, oldest first, the one that the
     look falls into last; a row counts for the hour that its period ends in, and is None if there was none that is a
     measurement. `aqi` is the index of the hours up to the newest row, None where it is not defined, where there are not
-    enough of them, and where the row is more than a day old.
+    enough of them, and where the row is more than a day old. `rows` are those of the last 24 hours, `odd` of them have
+    issues or flags.
     """
 
     sensors_id: int
@@ -73,6 +75,8 @@ class SensorLatest(msgspec.Struct, frozen=True):
     has_flags: bool | None
     day: tuple[float | None, ...]
     aqi: Index | None
+    rows: int = 0
+    odd: int = 0
 
 
 class Newest(NamedTuple):
@@ -101,13 +105,20 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(list[_Row]).decode
+_names = re.compile(rb'"sensors_id":([0-9]{1,18}),').finditer
+"""Whose rows some lines are: in the texts of a row a quotation mark has a backslash in front, and is none of these."""
 
 
 class _Hour(NamedTuple):
-    """The mean of an hour's measurements, and whether they cover enough of it for the index."""
+    """The mean of an hour's measurements, None without any; whether they cover enough of it for the index.
 
-    mean: float
+    `rows` are all that the hour has, `odd` of them have issues or flags.
+    """
+
+    mean: float | None
     is_full: bool
+    rows: int
+    odd: int
 
 
 class _Sensor(NamedTuple):
@@ -215,24 +226,38 @@ def _read(folder: Path, location_id: int, path: Path, now: datetime, *, older: b
     try:
         with View(path) as view:
             place = cut(view, since)
-            recent = _rows(view, max(place.drop, place.end - MOST_BYTES), place.end, location_id)
-            before = _rows(view, max(place.drop - OLDER_BYTES, 0), place.drop, location_id) if older else []
+            recent = _rows(_lines(view, max(place.drop, place.end - MOST_BYTES), place.end), location_id)
+            before = _lines(view, max(place.drop - OLDER_BYTES, 0), place.drop) if older else b""
+            silent = _rows(_last_lines(before, {row.sensors_id for row in recent}), location_id)
     except UNREADABLE as error:
         raise StorageError(
             f"{path} is damaged", hint="The next run sets it aside, keeps every row it can read and goes on."
         ) from error
-    rows = [row for row in (*before, *recent) if sealed is None or row.datetime >= sealed]
+    rows = [row for row in (*silent, *recent) if sealed is None or row.datetime >= sealed]
     coming = min((row.datetime for row in rows if row.datetime > now), default=None)
     return _Found(None, since, coming, older, _sensors([row for row in rows if row.datetime <= now], since))
 
 
-def _rows(view: View, start: int, end: int, location_id: int) -> list[_Row]:
-    """Return the rows of the lines that begin within these bytes; raises one of `UNREADABLE`."""
-    if start < end and start > 0:
+def _lines(view: View, start: int, end: int) -> bytes:
+    """Return the lines that begin within these bytes, without the bracket and what separates them from those behind."""
+    if 0 < start < end:
         first, line = view.line(start - 1)
         start = first + len(line) + 1  # the next line, unless one begins here
-    body = view.read(max(start, 0), end).strip().removeprefix(b"[").rstrip(b"\n,")
-    rows = _decode(b"[" + body + b"]")
+    return view.read(max(start, len(HEAD)), end) if end else b""
+
+
+def _last_lines(lines: bytes, others: Container[int]) -> bytes:
+    """Return of some lines, in their order, the last one of each sensor that is none of the `others`."""
+    last = {found[1]: found.start() for found in _names(lines)}
+    places = sorted(place for name, place in last.items() if int(name) not in others)
+    ends = (lines.find(b"\n", place) for place in places)
+    found = (lines[lines.rfind(b"\n", 0, place) + 1 : end] for place, end in zip(places, ends, strict=True) if end >= 0)
+    return BETWEEN.join(line.removesuffix(b",") for line in found)
+
+
+def _rows(lines: bytes, location_id: int) -> list[_Row]:
+    """Return the rows of some lines; raises one of `UNREADABLE`."""
+    rows = _decode(b"[" + lines + b"]")
     if any(row.location_id != location_id for row in rows):
         raise msgspec.DecodeError("a row is of another location")
     return rows
@@ -258,23 +283,29 @@ def _sensors(rows: Iterable[_Row], since: datetime) -> dict[int, _Sensor]:
     for row in rows:
         newest[row.sensors_id] = row
         of_sensor = hours.setdefault(row.sensors_id, {})
-        if row.datetime > since and row.value is not None and NO_MEASUREMENT.isdisjoint(row.issues):
+        if row.datetime > since:
             of_sensor.setdefault(_hour(row.datetime), []).append(row)
     return {
-        key: _Sensor(row, {hour: _mean(found) for hour, found in hours[key].items()}) for key, row in newest.items()
+        key: _Sensor(row, {hour: _summed(found) for hour, found in hours[key].items()}) for key, row in newest.items()
     }
 
 
-def _mean(rows: list[_Row]) -> _Hour:
-    """Return what an hour's measurements tell of it; where OpenAQ does not say how long they took, they fill it."""
-    values = [row.value for row in rows if row.value is not None]
-    covered = sum(HOUR_SECONDS if row.interval_seconds is None else row.interval_seconds for row in rows)
-    return _Hour(sum(values) / len(values), covered >= FULL_HOUR_SHARE * HOUR_SECONDS)
+def _summed(rows: list[_Row]) -> _Hour:
+    """Return what an hour's rows tell of it; where OpenAQ does not say how long they took, they fill it."""
+    measured = [row for row in rows if row.value is not None and NO_MEASUREMENT.isdisjoint(row.issues)]
+    values = [row.value for row in measured if row.value is not None]
+    covered = sum(HOUR_SECONDS if row.interval_seconds is None else row.interval_seconds for row in measured)
+    return _Hour(
+        sum(values) / len(values) if values else None,
+        covered >= FULL_HOUR_SHARE * HOUR_SECONDS,
+        len(rows),
+        sum(bool(row.issues or row.has_flags) for row in rows),
+    )
 
 
 def _told(sensor: _Sensor, now: datetime) -> SensorLatest:
     row, last = sensor.row, _hour(now)
-    day = (sensor.hours.get(hour) for hour in range(last - DAY_HOURS + 1, last + 1))
+    day = [sensor.hours.get(hour) for hour in range(last - DAY_HOURS + 1, last + 1)]
     return SensorLatest(
         row.sensors_id,
         row.parameter,
@@ -287,6 +318,8 @@ def _told(sensor: _Sensor, now: datetime) -> SensorLatest:
         row.has_flags,
         tuple(hour and hour.mean for hour in day),
         _index(sensor, now),
+        sum(hour.rows for hour in day if hour),
+        sum(hour.odd for hour in day if hour),
     )
 
 
