@@ -14,7 +14,7 @@ from openaq_pipeline.listening import address, is_loopback, listen, opened
 from openaq_pipeline.serving import Server, until_signal
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.web.app import LOCAL_NAMES, application
-from openaq_pipeline.web.gate import HEADER_BYTES, IDLE_SECONDS, MOST_CONNECTIONS, Gate
+from openaq_pipeline.web.gate import HEADER_BYTES, IDLE_SECONDS, Gate
 from openaq_pipeline.web.look import Look
 
 STOP_SECONDS = 10
@@ -71,7 +71,6 @@ def _server(look: Look, listening: socket.socket, host: str, ready: Callable[[],
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        limit_concurrency=MOST_CONNECTIONS + 1,
         h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=1,
