@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 
 from openaq_pipeline.config import load
+from openaq_pipeline.digest import note_digest
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import channels_of
 from openaq_pipeline.monitoring.delivery import deliver
 from openaq_pipeline.monitoring.log import set_up
 from openaq_pipeline.monitoring.policy import policy_of
+from openaq_pipeline.wiring import utc_now
 
 NOTHING = "No alert is due now. Still to be told later: {}."
 
@@ -26,8 +28,10 @@ def main(namespace: argparse.Namespace) -> int:
         print(NOTHING.format(0))
         return 0
     set_up(settings, to_file=True)
-    channels = channels_of(settings.notifications, settings.environment)
-    summary = deliver(AlertFile(settings.data_dir), channels, policy=policy_of(settings))
+    channels, policy = channels_of(settings.notifications, settings.environment), policy_of(settings)
+    file = AlertFile(settings.data_dir)
+    note_digest(settings, file, utc_now(), policy)
+    summary = deliver(file, channels, policy=policy)
     if summary.busy:
         print("Another process is sending the alerts.")
     elif not summary.tried and not summary.problem:

@@ -40,7 +40,8 @@ from openaq_pipeline.monitoring.alerts import (
 )
 from openaq_pipeline.monitoring.conditions import Assessment
 from openaq_pipeline.monitoring.quiet import QuietHours
-from openaq_pipeline.reports import Condition, Notice, Receiver, Severity
+from openaq_pipeline.monitoring.weekly import REMEMBERED, Weekly
+from openaq_pipeline.reports import Condition, Digest, Notice, Receiver, Severity
 
 MAX_OUTBOX = 300
 """With so much untold, further beginnings wait; they are told when there is room, if they still last."""
@@ -49,13 +50,14 @@ Sort = Literal["begun", "recovered"]
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How and whom to tell: each receiver with the lowest level that it is told. `escalate_after` None: never."""
+    """How and whom to tell: each receiver with the lowest level that it is told; what is None never happens."""
 
     receivers: Mapping[Receiver, Severity]
     cooldown: timedelta
     pause: timedelta = timedelta(0)
     escalate_after: timedelta | None = None
     quiet: QuietHours | None = None
+    digest: Weekly | None = None
 
     def told(self, level: Severity) -> list[Receiver]:
         """Return who is told what has this level."""
@@ -91,6 +93,30 @@ def release(book: Book, now: datetime, policy: Policy) -> Book:
     return _Pen(book, now, policy).written()
 
 
+def digest_due(book: Book, now: datetime, policy: Policy) -> str | None:
+    """Return the name of the week of which a digest is to be told now; None: there is none, or nobody to be told."""
+    if policy.digest is None or not policy.told("info"):
+        return None
+    return policy.digest.due(book.digests, now)
+
+
+def digest_told(book: Book, week: str) -> Book:
+    """Return the book with a week whose digest counts as told."""
+    return book if week in book.digests else replace(book, digests=(*book.digests, week)[-REMEMBERED:])
+
+
+def with_digest(book: Book, said: tuple[Condition, Digest], now: datetime, policy: Policy) -> Book:
+    """Return the book with a digest in the outbox, if it is still due: of one week once, however often called."""
+    week = digest_due(book, now, policy)
+    if week is None:
+        return book
+    condition, digest = said
+    number = book.number + 1
+    notice = Notice(str(uuid5(book.id, str(number))), "digest", condition, began=now, digest=digest)
+    sent = tuple(Outgoing(notice, receiver, now, now) for receiver in policy.told(condition.severity))
+    return digest_told(replace(book, number=number, outbox=book.outbox + sent), week)
+
+
 def level_of(opened: OpenCondition, now: datetime, policy: Policy) -> Severity:
     """Return the level of a condition now: its own, or what it was raised to because it lasts."""
     own, span = rank(opened.condition.severity), policy.escalate_after
@@ -119,6 +145,8 @@ class _Pen:
         """Return the new version."""
         self._tell_ends()  # first: the end of one spell comes before the beginning of the next
         self._tell_beginnings()
+        if self._policy.digest is not None:
+            self._moments.append(self._policy.digest.next(self._now))
         return replace(
             self._book,
             number=self._number,
