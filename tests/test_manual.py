@@ -121,6 +121,7 @@ def test_every_command_has_its_chapter_and_no_other_is_described() -> None:
         "verify",
         "audit",
         "deliver",
+        "page",
         "first-run",
         "simulator",
     ]

@@ -1,4 +1,4 @@
-"""Serving over HTTP, as the status page and the simulator do: a port, and a server that ends in order."""
+"""Serving over HTTP, as the status page and the simulator do: a server that ends in order."""
 
 from __future__ import annotations
 
@@ -57,17 +57,3 @@ def until_signal(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a bound socket; port 0 takes a free one. Raises `OSError` if the address can't be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio switches Nagle off only then: 40 ms for each small answer.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError:
-        listening.close()
-        raise
-    return listening

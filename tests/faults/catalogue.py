@@ -89,7 +89,5 @@ SCENARIOS: dict[int, Scenario] = {
         "refused at the start with the exact cause, or it works and nothing is lost",
     ),
     28: Scenario("secrets", "no secret in a log, an exception, a file, a page or an alert"),
-    29: Scenario(
-        "status page under slowloris / bad token / path traversal / XSS", "4xx, and the data are not affected"
-    ),
+    29: Scenario("status page under slowloris / bad Host / path traversal / XSS", "4xx, and the data are not affected"),
 }

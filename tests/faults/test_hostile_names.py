@@ -1,6 +1,6 @@
 """Names that want to be more than names: markup, formulas, paths, terminal codes, forged lines. Each stays a text.
 
-There is no page yet (scenario 29): here it is about ids that want to be paths, and about all that shows or files names.
+Here it is about ids that want to be paths, and about all that shows or files names but the page: see `test_page`.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
         ("export", _add_export, "write the data on disk to one file, with their licences beside it"),
         ("deliver", _add_deliver, "send the alerts that are still to be told"),
         ("preflight", _add_preflight, "see whether it would work: settings, folder, OpenAQ, clock, channels"),
+        ("page", _add_page, "serve the status page on a port that is handed over; the scheduler does so"),
         ("first-run", _add_first_run, "try it: a run with your key, or without one on made-up data"),
         ("sync-postgres", _add_sync_postgres, "bring the copy in PostgreSQL up to all the files, history included"),
         ("simulator", _add_simulator, "serve a local OpenAQ for tests and demos"),
@@ -337,6 +338,15 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _add_deliver(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.deliver_command"))
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument(
+        "--listening", type=int, required=True, metavar="N", help="the number of the open socket to serve on"
+    )
+    parser.add_argument("--ledger", type=Path, metavar="F", help="the file in which requests are counted")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.page_command"))
 
 
 def _add_preflight(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ from openaq_pipeline.daemon.courier import Courier, hung_run, killed_run, note
 from openaq_pipeline.daemon.heartbeat import Heartbeat
 from openaq_pipeline.daemon.last_run import last_start
 from openaq_pipeline.daemon.mailbox import Ended, Letter, Mailbox, Rang, Signalled, mailbox
+from openaq_pipeline.daemon.page import Page
 from openaq_pipeline.daemon.watchdog import Appointment, Limits, Reading, Silence, appointment, usual_limits
 from openaq_pipeline.errors import ConfigError, PipelineError
 from openaq_pipeline.incremental.due import gap_of, next_due
@@ -101,6 +102,7 @@ class Daemon:
         self._folder: Path = settings.data_dir
         self._spare = spare.made()
         self._alarm, self._heartbeat, self._courier = Alarm(), Heartbeat(), Courier(self._folder, self._spare)
+        self._page = Page(self._folder)
         self._settings, self._snapshot = settings, Snapshot(settings.config_path, self._folder)
         self._limits, self._policy = self._limits_for(settings), policy_of(settings)
         self._last = None if settings.schedule.mode == "once" else last_start(self._folder)
@@ -119,6 +121,7 @@ class Daemon:
         """Answer letters until the end; return the exit code."""
         try:
             self._plan()
+            self._page.show(self._settings)
             systemd.tell("READY=1")
             while self._exit is None:
                 self._answer(self._next_letter())
@@ -128,6 +131,7 @@ class Daemon:
             if self._child is not None:
                 self._child.kill()
             self._alarm.close()
+            self._page.close(LAST_SECONDS / 2)
             # Half, so that with a run that was killed and a heartbeat it is still within ten seconds.
             self._courier.finish(LAST_SECONDS / 2)
             self._snapshot.close()
@@ -284,6 +288,7 @@ class Daemon:
         self._settings, self._snapshot = settings, snapshot
         self._limits, self._policy = self._limits_for(settings), policy_of(settings)
         log.info("The settings were read again")
+        self._page.show(settings)
         if self._child is None and not self._stopping:
             self._plan()
 
@@ -298,6 +303,7 @@ class Daemon:
     def _leave(self) -> None:
         """End in order; asked a second time, at once."""
         systemd.tell("STOPPING=1")
+        self._page.leave()
         if self._child is None:
             self._exit = 0
         elif self._stopping:

@@ -7,6 +7,9 @@ that have said least for longest make room. So nobody who asks in order has to w
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from operator import attrgetter
 
 import h11
@@ -29,6 +32,8 @@ TAKE_SECONDS = 30.0
 
 LOOK_SECONDS = 1.0
 
+AT_ONCE = struct.pack("ii", 1, 0)
+
 
 class Gate(H11Protocol):
     """A connection that nobody can hold."""
@@ -40,9 +45,9 @@ class Gate(H11Protocol):
         self._paused_at: float | None = None
         self._timer = self.loop.call_later(LOOK_SECONDS, self._look)
         if len(self.connections) > MOST_CONNECTIONS:
-            waiting = [each for each in self.connections if isinstance(each, Gate) and each.is_waiting]
-            # One that is served stays; if all are, this one is told that there are too many.
-            min(waiting, key=attrgetter("since")).transport.abort()
+            others = [each for each in self.connections if isinstance(each, Gate) and each is not self]
+            # One that is served goes only if all are, and then the one that takes longest over it.
+            min([each for each in others if each.is_waiting] or others, key=attrgetter("since")).cut()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -76,9 +81,15 @@ class Gate(H11Protocol):
         stuck = self._paused_at is not None and now - self._paused_at > TAKE_SECONDS
         late = self.is_waiting and now - self.since > (TAKE_SECONDS if unread else REQUEST_SECONDS)
         if stuck or late:
-            self.transport.abort()
+            self.cut()
         else:
             self._timer = self.loop.call_later(LOOK_SECONDS, self._look)
+
+    def cut(self) -> None:
+        """End it at once, and what the kernel still holds for its reader too."""
+        with suppress(OSError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP; nothing more is expected of it."""

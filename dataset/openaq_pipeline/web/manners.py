@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 LONGEST_ADDRESS = 2_048
 """So many bytes may path and query of a request have."""
 
+MOST_HEADER_BYTES = 16_384
+
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -76,6 +78,8 @@ class Manners:
             )
         if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_ADDRESS:
             return self._answer(request, 414, "The address is too long", "Ask for less at once.", close)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+            return self._answer(request, 431, "The request has too many headers", "Ask with fewer.", close)
         if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
             return self._answer(request, 413, "A question here has no body", "Put it into the address.", close)
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,27 +10,15 @@ from pathlib import Path
 
 import uvicorn
 
-from openaq_pipeline.errors import ConfigError
-from openaq_pipeline.serving import Server, listen, until_signal
-from openaq_pipeline.settings import Settings, WebSettings
+from openaq_pipeline.listening import address, is_loopback, listen, opened
+from openaq_pipeline.serving import Server, until_signal
+from openaq_pipeline.settings import Settings
 from openaq_pipeline.web.app import LOCAL_NAMES, application
-from openaq_pipeline.web.gate import HEADER_BYTES, IDLE_SECONDS, MOST_CONNECTIONS, Gate
+from openaq_pipeline.web.gate import HEADER_BYTES, IDLE_SECONDS, Gate
 from openaq_pipeline.web.look import Look
 
 STOP_SECONDS = 10
 BACKLOG = 128
-
-
-def opened(web: WebSettings) -> socket.socket:
-    """Return the socket on which the page is to be asked for; raises `ConfigError` if the address can't be had."""
-    try:
-        return listen(web.host, web.port)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no name of a machine"
-        raise ConfigError(
-            f"The status page can't listen on {web.host}:{web.port}: {reason}",
-            hint="End what listens there, or choose another web.port.",
-        ) from error
 
 
 def serve(
@@ -48,7 +35,7 @@ def serve(
     where this key's are. `leaving` is told what ends the serving, which may be called from any thread. Raises
     `ConfigError` if the address can't be had.
     """
-    with closing(listening or opened(settings.web)) as bound:
+    with closing(listening or opened(settings.web.host, settings.web.port)) as bound:
         server = _server(Look(settings, ledger), bound, settings.web.host, lambda: ready(address(bound)))
         leaving(server.stop)
         with until_signal(server.stop):
@@ -73,7 +60,7 @@ def running(settings: Settings, look: Look | None = None) -> Iterator[str]:
 
 
 def _server(look: Look, listening: socket.socket, host: str, ready: Callable[[], None]) -> Server:
-    local = LOCAL_NAMES | {host.lower()} if _is_loopback(listening) else None
+    local = LOCAL_NAMES | {host.lower()} if is_loopback(listening) else None
     config = uvicorn.Config(
         application(look, local=local),
         http=Gate,
@@ -84,19 +71,8 @@ def _server(look: Look, listening: socket.socket, host: str, ready: Callable[[],
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        limit_concurrency=MOST_CONNECTIONS + 1,
         h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=1,
     )
     return Server(config, ready)
-
-
-def _is_loopback(listening: socket.socket) -> bool:
-    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
-
-
-def address(listening: socket.socket) -> str:
-    """Return where a page on this socket is found by this machine."""
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

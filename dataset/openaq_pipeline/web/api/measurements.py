@@ -13,6 +13,7 @@ from typing import IO, Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from openaq_pipeline.model import Window
 from openaq_pipeline.web.api import models
@@ -24,7 +25,7 @@ from openaq_pipeline.web.look import Look
 MOST_ROWS = 3_000_000
 """More rows than this are no download but an export: they take minutes, and a gigabyte as JSON."""
 
-AT_ONCE = 4
+AT_ONCE = 2
 """So many readers of data files there are at a time: each may need a hundred megabytes."""
 
 WAIT_SECONDS = 20.0
@@ -146,7 +147,7 @@ class Reader:
             "Content-Disposition": f'attachment; filename="{_name(location_id, wanted.window)}.{form}"',
             "Link": f'</api/v1/locations/{location_id}>; rel="license"',
         }
-        return StreamingResponse(_pieces(file), media_type=TYPES[form], headers=headers)
+        return _Download(file, media_type=TYPES[form], headers=headers)
 
     def _tables(self, location_id: int, wanted: Any) -> Iterator[Any]:
         """Yield the rows of a window a year at a time."""
@@ -181,8 +182,17 @@ def _name(location_id: int, window: Window) -> str:
     return "_".join([f"location_{location_id}", *ends])
 
 
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
+class _Download(StreamingResponse):
+    """A file that is sent in pieces, and closed however that ends."""
+
+    def __init__(self, file: IO[bytes], *, media_type: str, headers: dict[str, str]) -> None:
         file.seek(0)
-        while piece := file.read(PIECE_BYTES):
-            yield piece
+        super().__init__(iter(lambda: file.read(PIECE_BYTES), b""), media_type=media_type, headers=headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
