@@ -24,7 +24,7 @@ def test_the_outline_of_the_land_is_small_and_lies_on_the_globe() -> None:
         x = y = 0
         for step_x, step_y in zip(ring[::2], ring[1::2], strict=True):
             x, y = x + step_x, y + step_y
-            assert -3600 <= x <= 3600
+            assert -4000 <= x <= 4000
             assert -900 <= y <= 900
 
 

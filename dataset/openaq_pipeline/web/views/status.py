@@ -89,7 +89,7 @@ def _place(health: LocationHealth, known: Location | None, latest: Latest) -> Pl
 
 def quality(readings: Sequence[SensorLatest]) -> float | None:
     """Return the share of the last day's rows without an issue in percent; None: there was no row."""
-    rows, odd = sum(getattr(each, "rows", 0) for each in readings), sum(getattr(each, "odd", 0) for each in readings)
+    rows, odd = sum(each.rows for each in readings), sum(each.odd for each in readings)
     return 100 * (rows - odd) / rows if rows else None
 
 
