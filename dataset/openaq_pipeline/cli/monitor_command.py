@@ -57,7 +57,10 @@ def check(settings: Settings, now: datetime) -> int:
 
 def serve(settings: Settings) -> int:
     """Serve the status page from the files alone, until a signal comes."""
+    from openaq_pipeline.incremental.outlook import longest_gap  # noqa: PLC0415
     from openaq_pipeline.web import server  # noqa: PLC0415
+
+    longest_gap(settings.schedule, datetime.now(UTC))  # a mistake in the settings is told here and not on each page
 
     server.serve(settings, lambda address: print(f"The status page is at {address}/", flush=True))
     return 0
