@@ -83,6 +83,11 @@ def let_the_wait_be_over(folder: Path) -> None:
     AlertFile(folder).change(datetime.now(UTC), hurried)
 
 
+def wait_for_all_to_be_noted(program: Program) -> None:
+    """Whoever is killed between the receiver's yes and noting it may tell it twice, which is another test's business."""
+    until(lambda: not AlertFile(program.data).read().outbox, "what was told is noted")
+
+
 def test_a_refused_key_is_told_at_once(refusing: Running, hook: Receiver, schedule: Schedule) -> None:
     daemon = schedule(code=PATIENT_LOOKS)
     until(lambda: bool(hook.received), "an alert")
@@ -136,6 +141,7 @@ def test_a_hung_run_is_told_and_so_is_the_good_run_after_it(
     daemon = schedule(code=QUICK_LOOKS)
     until(lambda: len(hook.received) >= 2, "an alert and its recovery")
     wait_for_pages(place, 4)
+    wait_for_all_to_be_noted(program)
     assert daemon.stop() == 0
     assert told(hook) == [("begun", "hung_run", "critical"), ("recovered", "hung_run", "critical")]
     assert "was ended; what it had stored before is whole" in hook.received[0].json["message"]
@@ -162,6 +168,7 @@ def test_a_run_that_is_killed_is_told_and_so_is_the_good_run_after_it(
     wait_for_pages(place, 1)
     os.kill(daemon.runs()[0], signal.SIGKILL)
     until(lambda: len(hook.received) >= 2, "an alert and its recovery")
+    wait_for_all_to_be_noted(program)
     assert daemon.stop() == 0
     assert told(hook) == [("begun", "killed_run", "critical"), ("recovered", "killed_run", "critical")]
     assert "by signal 9" in hook.received[0].json["message"]
@@ -192,6 +199,7 @@ def test_a_run_that_cannot_even_begin_is_told(
     assert "newer version" in hook.received[0].json["message"]
     (program.data / ".state.json").unlink()
     until(lambda: len(hook.received) >= 2, "its recovery")
+    wait_for_all_to_be_noted(program)
     assert daemon.stop() == 0
     assert pages(place)
 
