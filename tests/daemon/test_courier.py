@@ -84,7 +84,7 @@ def let_the_wait_be_over(folder: Path) -> None:
 
 
 def wait_for_all_to_be_noted(program: Program) -> None:
-    """Whoever is killed between the receiver's yes and noting it may tell it twice, which is another test's business."""
+    """Who is killed between the receiver's yes and noting it may tell it twice: another test's business."""
     until(lambda: not AlertFile(program.data).read().outbox, "what was told is noted")
 
 
