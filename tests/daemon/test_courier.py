@@ -18,9 +18,10 @@ from openaq_pipeline.daemon.child import Snapshot
 from openaq_pipeline.daemon.courier import PAUSE_SECONDS, Courier, hung_run
 from openaq_pipeline.daemon.watchdog import Reading
 from openaq_pipeline.monitoring.alert_file import AlertFile
-from openaq_pipeline.monitoring.alerts import Book
+from openaq_pipeline.monitoring.alerts import Book, OpenCondition
 from openaq_pipeline.monitoring.conditions import between_runs
 from openaq_pipeline.monitoring.telling import Policy, update
+from openaq_pipeline.reports import Condition
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
@@ -228,6 +229,29 @@ def test_a_book_that_cannot_be_changed_ends_no_daemon(
     wait_for_pages(place, 4)
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log
+
+
+def test_what_waits_for_its_time_and_the_digest_come_without_another_run(
+    place: Running, program: Program, hook: Receiver, schedule: Schedule
+) -> None:
+    tell_to(program, hook)
+    daemon = schedule(code=QUICK_LOOKS)
+    daemon.logs("The next run is due at")
+    assert AlertFile(program.data).read().digests, "that of the week it began in counts as told"
+    assert hook.received == []
+    past = datetime.now(UTC) - timedelta(hours=7)
+    quality = OpenCondition(Condition("quality", "warning", "Data quality is low", "It is."), past)
+
+    def waiting(book: Book) -> Book:
+        return msgspec.structs.replace(book, open={"quality": quality}, digests=("2019-W01",), look_at=past)
+
+    asked = place.requests.total
+    AlertFile(program.data).change(datetime.now(UTC), waiting)
+    until(lambda: len(hook.received) >= 2, "the alert and the digest")
+    wait_for_all_to_be_noted(program)
+    assert sorted(one.json["kind"] for one in hook.received) == ["begun", "digest"]
+    assert place.requests.total == asked
+    assert daemon.stop() == 0
 
 
 class Waiting:
