@@ -93,11 +93,11 @@ def release(book: Book, now: datetime, policy: Policy) -> Book:
     return _Pen(book, now, policy).written()
 
 
-def digest_due(book: Book, now: datetime, policy: Policy) -> str | None:
+def digest_due(told: tuple[str, ...], now: datetime, policy: Policy) -> str | None:
     """Return the name of the week of which a digest is to be told now; None: there is none, or nobody to be told."""
     if policy.digest is None or not policy.told("info"):
         return None
-    return policy.digest.due(book.digests, now)
+    return policy.digest.due(told, now)
 
 
 def digest_told(book: Book, week: str) -> Book:
@@ -107,7 +107,7 @@ def digest_told(book: Book, week: str) -> Book:
 
 def with_digest(book: Book, said: tuple[Condition, Digest], now: datetime, policy: Policy) -> Book:
     """Return the book with a digest in the outbox, if it is still due: of one week once, however often called."""
-    week = digest_due(book, now, policy)
+    week = digest_due(book.digests, now, policy)
     if week is None:
         return book
     condition, digest = said
