@@ -50,7 +50,7 @@ def note_digest(settings: Settings, file: AlertFile, now: datetime, policy: Poli
     """Put the digest of the week into the outbox if it is time for it. Raises nothing: no alert may wait for it."""
     try:
         book = file.read()
-        week = digest_due(book, now, policy)
+        week = digest_due(book.digests, now, policy)
         if week is None:
             return
         if not book.digests:  # of the week in which it was installed nothing is told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -30,11 +30,12 @@ from openaq_pipeline.monitoring.delivery import deliver
 from openaq_pipeline.monitoring.picture import CELL, HEAD, MARGIN, NAMES, ROW, SCALE, SHADES, WIDTH, drawn
 from openaq_pipeline.monitoring.telling import Policy, digest_due, with_digest
 from openaq_pipeline.monitoring.weekly import Weekly
-from openaq_pipeline.reports import Condition, Digest, DigestAlert, DigestPlace, Notice
+from openaq_pipeline.reports import Condition, DigestAlert, DigestPlace, Notice
 from openaq_pipeline.settings import NotificationSettings, Settings
 from openaq_pipeline.storage.state import StateFile
 from tests.alerts.conftest import Receive
 from tests.alerts.parts import ORIGIN, condition, policy, status
+from tests.alerts.samples import DAYS, DIGEST, MONDAY, SAID
 from tests.alerts.test_apprise import at
 from tests.alerts.test_delivery import Told
 from tests.alerts.test_email import Servers, servers, settings
@@ -44,16 +45,8 @@ from tests.reading.folders import describe, location, series, store
 
 __all__ = ["servers"]  # the fixture of the tests of mail
 
-MONDAY = datetime(2026, 11, 23, 8, tzinfo=UTC)
 WEEK = Weekly(0, 8, "UTC")
-DAYS = tuple(date(2026, 11, 16) + timedelta(days=number) for number in range(7))
-PLACES = (
-    DigestPlace(8, "Thamel <b>(8)</b>", (100, 98, 60, 12, 0, None, 100)),
-    DigestPlace(7, "Ratna Park (7)", (100,) * 7),
-)
-ALERTS = (DigestAlert("3 locations of AirNow are silent", MONDAY - timedelta(days=3), MONDAY - timedelta(days=2), 3),)
-DIGEST = Digest(DAYS, "UTC", 1234, 93.21, 2, 2, PLACES, 84, 1, 840, None, ALERTS)
-NOTICE = Notice("id-1", "digest", sentence(DIGEST), began=MONDAY, digest=DIGEST)
+NOTICE = Notice("id-1", "digest", SAID, began=MONDAY, digest=DIGEST)
 
 
 # --- when ---
@@ -90,15 +83,15 @@ def test_whatever_the_clock_does_no_week_is_told_twice(week: Weekly, clock: list
     for now in clock:
         for _ in range(2):
             book = with_digest(book, (sentence(DIGEST), DIGEST), now, told)
-        assert digest_due(book, now, told) is None
+        assert digest_due(book.digests, now, told) is None
     assert len(book.outbox) == len({week.name(now) for now in clock})
     assert len({entry.notice.id for entry in book.outbox}) == len(book.outbox)
 
 
 def test_nobody_is_told_who_wants_no_digest() -> None:
     book = Book(UUID(int=7), digests=("2019-W01",))
-    assert digest_due(book, MONDAY, policy("slack")) is None
-    assert digest_due(book, MONDAY, Policy({"slack": "warning"}, timedelta(), digest=WEEK)) is None
+    assert digest_due(book.digests, MONDAY, policy("slack")) is None
+    assert digest_due(book.digests, MONDAY, Policy({"slack": "warning"}, timedelta(), digest=WEEK)) is None
 
 
 # --- its numbers ---
@@ -264,7 +257,7 @@ def test_slack_and_webhook_get_the_numbers() -> None:
     assert body["kind"] == "digest"
     assert body["digest"]["places"][0]["days"] == [100, 98, 60, 12, 0, None, 100]
     said = json.dumps(slack.message(NOTICE, ORIGIN))
-    assert "100 98 60 12 0 - 100" in said
+    assert "100  98  60  12   0   - 100" in said
     assert len(slack.message(msgspec.structs.replace(NOTICE, digest=LARGE), ORIGIN)["blocks"][2]["text"]["text"]) < 3000
 
 

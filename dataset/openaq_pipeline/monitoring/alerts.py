@@ -111,6 +111,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
     version: int = VERSION
     look_at: datetime | None = None
+    digests: tuple[str, ...] = ()
     outbox: tuple[Outgoing, ...] = ()
 
 

@@ -14,7 +14,8 @@
    The end is told at the level that was told last, and so to whoever was told the beginning.
 9. A notice that is told is noted as told, and put into the outbox, in one change. It is never changed again: what joins
    later is another notice.
-10. `look_at` is when something that waits may be told, so that somebody looks again then, without another poll.
+10. A notice for a receiver that is there no more is given up when it is too old to help.
+11. `look_at` is when something that waits may be told, so that somebody looks again then, without another poll.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from msgspec.structs import replace
 
 from openaq_pipeline.monitoring import grouping
 from openaq_pipeline.monitoring.alerts import (
+    GIVE_UP_AFTER,
+    KEPT,
     SEVERITIES,
     Book,
     OpenCondition,
@@ -45,6 +48,8 @@ from openaq_pipeline.reports import Condition, Digest, Notice, Receiver, Severit
 
 MAX_OUTBOX = 300
 """With so much untold, further beginnings wait; they are told when there is room, if they still last."""
+
+SWITCHED_OFF = "This channel is switched off."
 
 Sort = Literal["begun", "recovered"]
 
@@ -93,11 +98,11 @@ def release(book: Book, now: datetime, policy: Policy) -> Book:
     return _Pen(book, now, policy).written()
 
 
-def digest_due(book: Book, now: datetime, policy: Policy) -> str | None:
+def digest_due(told: tuple[str, ...], now: datetime, policy: Policy) -> str | None:
     """Return the name of the week of which a digest is to be told now; None: there is none, or nobody to be told."""
     if policy.digest is None or not policy.told("info"):
         return None
-    return policy.digest.due(book.digests, now)
+    return policy.digest.due(told, now)
 
 
 def digest_told(book: Book, week: str) -> Book:
@@ -107,7 +112,7 @@ def digest_told(book: Book, week: str) -> Book:
 
 def with_digest(book: Book, said: tuple[Condition, Digest], now: datetime, policy: Policy) -> Book:
     """Return the book with a digest in the outbox, if it is still due: of one week once, however often called."""
-    week = digest_due(book, now, policy)
+    week = digest_due(book.digests, now, policy)
     if week is None:
         return book
     condition, digest = said
@@ -134,7 +139,9 @@ class _Pen:
 
     def __init__(self, book: Book, now: datetime, policy: Policy) -> None:
         self._book, self._now, self._policy = book, now, policy
-        self._number, self._outbox = book.number, list(book.outbox)
+        lost = [entry for entry in book.outbox if self._is_lost(entry)]
+        self._number, self._outbox = book.number, [entry for entry in book.outbox if entry not in lost]
+        self._undelivered = (*book.undelivered, *(replace(entry, last_error=SWITCHED_OFF) for entry in lost))[-KEPT:]
         self._open, self._over = dict(book.open), dict(book.over)
         self._told = {key: last for key, last in book.told.items() if self._is_recent(last.at, policy.cooldown)}
         self._groups = {name: at for name, at in book.groups.items() if self._is_recent(at, policy.pause)}
@@ -156,7 +163,11 @@ class _Pen:
             groups=self._groups,
             look_at=min((moment for moment in self._moments if moment > self._now), default=None),
             outbox=tuple(self._outbox),
+            undelivered=self._undelivered,
         )
+
+    def _is_lost(self, entry: Outgoing) -> bool:
+        return entry.channel not in self._policy.receivers and self._now - entry.queued > GIVE_UP_AFTER
 
     def _is_recent(self, at: datetime, span: timedelta) -> bool:
         """Say whether a span lasts; a clock that was far ahead for a while must not make it last for years."""

@@ -70,10 +70,10 @@ def body(notice: Notice) -> str:
 def digest_lines(digest: Digest) -> Iterator[str]:
     """Yield a look back line by line: the worst locations with their days, and the alerts with how long they lasted."""
     if digest.places:
-        head = " ".join(f"{day:%a}" for day in digest.days)
-        yield f"Worst locations, percent complete ({head}):"
+        yield "Worst locations, percent complete:"
+        yield f"  {' '.join(f'{day:%a}' for day in digest.days)}"
         for place in digest.places[:DIGEST_LINES]:
-            days = " ".join("-" if day is None else str(day) for day in place.days)
+            days = " ".join("  -" if day is None else f"{day:>3}" for day in place.days)
             yield f"  {days}  {one_line(place.name, 80)}"
     if digest.alerts:
         yield "Alerts:"
