@@ -58,7 +58,7 @@ def free_port() -> int:
         return port
 
 
-def until(true: Callable[[], bool], what: str, process: subprocess.Popen[str] | None = None) -> None:
+def until(true: Callable[[], bool], what: str, process: subprocess.Popen[Any] | None = None) -> None:
     """Wait until something is so; fail with its name if it does not come, or the process ends before."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not true():
@@ -100,15 +100,16 @@ def prometheus(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]
     with (folder / "log.txt").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, text=True) as process:
         try:
             found = Prometheus(f"http://{address}", targets)
-            until(lambda: _is_ready(found.url), f"Prometheus: {(folder / 'log.txt').read_text()}", process)
+            until(lambda: answers(f"{found.url}/-/ready"), f"Prometheus: {(folder / 'log.txt').read_text()}", process)
             yield found
         finally:
             process.terminate()
 
 
-def _is_ready(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Say whether something good comes back."""
     with suppress(requests.RequestException):
-        return requests.get(f"{url}/-/ready", timeout=1).ok
+        return requests.get(url, timeout=1).ok
     return False
 
 

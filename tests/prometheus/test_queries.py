@@ -22,6 +22,7 @@ from tests.prometheus.test_rules import RULES
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds import named, quirks
+from openaq_pipeline.simulator.worlds.demo import DEAD_LOCATION
 from tests.conftest import Program
 from tests.prometheus.live import JOB, Prometheus, Sample, dashboards, free_port, page, prometheus, until
 from tests.prometheus.promtool import program as installed
@@ -58,7 +59,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def _well(of: Program, world: Running) -> None:
-    of.configure(world.base_url, [station.id for station in world.world.stations], initial_days=1)
+    alive = [station.id for station in world.world.stations if station.id != DEAD_LOCATION]
+    of.configure(world.base_url, alive, initial_days=1)
     for _ in range(2):
         done = of.load()
         assert done.code == 0, done.err
