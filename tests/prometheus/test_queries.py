@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 import requests
-from tests.prometheus.test_rules import RULES
 
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running, running
@@ -25,6 +24,7 @@ from openaq_pipeline.simulator.worlds import named, quirks
 from tests.conftest import Program
 from tests.prometheus.live import JOB, Prometheus, Sample, dashboards, free_port, page, prometheus, until
 from tests.prometheus.promtool import program as installed
+from tests.prometheus.test_rules import RULES
 
 UNLIMITED = Options(requests_per_minute=0)
 
