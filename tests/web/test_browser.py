@@ -1,12 +1,14 @@
-"""The pages in a real browser, served beside a real run against the simulator."""
+"""The pages in a real browser, served by a real daemon that polls the simulator."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import signal
+import re
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +20,8 @@ from playwright.sync_api import Browser, Page, expect
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import running
 from openaq_pipeline.simulator.worlds import named
-from tests.conftest import Program
+from tests.conftest import ROOT, Program
+from tests.daemon.conftest import Scheduler, change, until
 from tests.web.browser import PHONE, chromium, overflow, tab
 
 PLACE, SILENT = 5506835, 6142175
@@ -41,17 +44,31 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
+def text(address: str) -> str:
+    """A page, empty while nobody answers yet."""
+    with suppress(requests.ConnectionError):
+        return requests.get(address, timeout=10).text
+    return ""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
     assert browser  # without one nothing need be run
     program = Program(tmp_path_factory.mktemp("site"))
     with running(named.demo(), options=Options(requests_per_minute=0)) as simulator:
         program.configure(simulator.base_url, [each.id for each in simulator.world.stations], initial_days=12)
-        assert program.load().code == 0
-    with program.start("monitor.py", "--serve") as process:
-        assert process.stdout is not None
-        yield Site(process.stdout.readline().split()[-1], program)
-        process.send_signal(signal.SIGTERM)
+        change(program, web={"port": 0})
+        command = [sys.executable, str(ROOT / "dataset/scheduler.py"), "--config", str(program.config)]
+        daemon = Scheduler(program, command, {})
+        try:
+            daemon.logs("Run of 10 locations complete")
+            daemon.logs("The status page is at")
+            (address,) = re.findall(r"The status page is at (\S+)/", daemon.log)
+            until(lambda: "10 locations" in text(address), "the run on the page")
+            yield Site(address, program)
+            assert daemon.stop() == 0
+        finally:
+            daemon.clean_up()
 
 
 @pytest.mark.parametrize("path", PAGES)
