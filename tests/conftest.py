@@ -15,11 +15,16 @@ from typing import Any, NamedTuple
 
 import pytest
 from _pytest.terminal import TerminalReporter
+from hypothesis import settings
 
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds.base import World
 from tests.faults import table
+
+# A deadline for each example is a timed assertion: on a busy machine it fails what is right.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_LIMIT = 1_000_000
