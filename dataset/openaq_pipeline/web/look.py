@@ -84,6 +84,10 @@ class Look:
                 self._look()
             return self._seen or seen or self._look()
 
+    def begin(self) -> None:
+        """Look in the background, so that whoever asks first need not wait for all of it."""
+        self._look_meanwhile()
+
     def now(self) -> datetime:
         """Return the time by the clock of this look."""
         return self._clock()

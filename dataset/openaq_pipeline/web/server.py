@@ -36,7 +36,9 @@ def serve(
     `ConfigError` if the address can't be had.
     """
     with closing(listening or opened(settings.web.host, settings.web.port)) as bound:
-        server = _server(Look(settings, ledger), bound, settings.web.host, lambda: ready(address(bound)))
+        look = Look(settings, ledger)
+        look.begin()
+        server = _server(look, bound, settings.web.host, lambda: ready(address(bound)))
         leaving(server.stop)
         with until_signal(server.stop):
             server.run(sockets=[bound])

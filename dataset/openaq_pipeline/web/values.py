@@ -25,7 +25,10 @@ KEPT_PARAMETERS = 8
 
 
 class Values(NamedTuple):
-    """The values that are known, by location; of `pending` locations it is not known yet whether there is one."""
+    """The values that are known, by location; of `pending` locations it is not known yet whether there is one.
+
+    As long as there is nothing new `found` is the same object.
+    """
 
     found: dict[int, Newest]
     pending: int
@@ -55,6 +58,8 @@ class _Pass:
     @property
     def values(self) -> Values:
         """Return what is known so far."""
+        if self.done.is_set():
+            return Values(self.found, 0)
         return Values(self.found.copy(), len(self.ids) - self.looked_at)
 
     @property

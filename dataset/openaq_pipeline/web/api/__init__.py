@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from openaq_pipeline.web.api import locations, measurements, models, status
+from openaq_pipeline.web.api import map as map_
 from openaq_pipeline.web.look import Look
 
 ABOUT = """\
@@ -29,6 +30,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 def router(look: Look) -> APIRouter:
     """Return all routes of the API."""
     routes = APIRouter(prefix="/api/v1", responses=ERRORS)
-    for part in (status, locations, measurements):
+    for part in (status, locations, map_, measurements):
         routes.include_router(part.router(look))
     return routes

@@ -1,4 +1,4 @@
-"""The locations: lists of them, one of them, and all of them on a map."""
+"""The locations: lists of them, one of them, and what it measured last."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from openaq_pipeline.model import Location
 from openaq_pipeline.reading.latest import latest
 from openaq_pipeline.reports import LocationHealth
 from openaq_pipeline.web.api import models
-from openaq_pipeline.web.api.asking import MOST_RESULTS, LocationId, LocationsAsked, MapAsked
+from openaq_pipeline.web.api.asking import MOST_RESULTS, LocationId, LocationsAsked
 from openaq_pipeline.web.failures import Failure
 from openaq_pipeline.web.look import Look, Seen
-from openaq_pipeline.web.values import LastValues
-from openaq_pipeline.web.wording import plain
 
 EARTH_METRES = 6_371_000
-MAP_NAME_CHARACTERS = 60
 ROUGH = {"failing": 0, "silent": 1, "unknown": 2, "current": 3}
 
 Place = tuple[LocationHealth | None, Location | None]
@@ -55,39 +52,7 @@ def router(look: Look) -> APIRouter:
         results = [models.Latest.model_validate(each, from_attributes=True) for each in found]
         return models.Latests(meta=models.Meta(page=1, limit=MOST_RESULTS, found=len(found)), results=results)
 
-    values = LastValues(look.settings.data_dir, look.now)
-
-    @routes.get("/map", summary="All selected locations for a map")
-    def map_(asked: Annotated[MapAsked, Query()]) -> models.Map:
-        """Return every selected location that has coordinates, in columns, which take little room."""
-        return _map(look.seen(), asked.parameter, values)
-
     return routes
-
-
-def _map(seen: Seen, parameter: str | None, values: LastValues) -> models.Map:
-    shown = [(place, known) for key, place in seen.places.items() if (known := _with_coordinates(seen, key))]
-    wanted = [known.id for _, known in shown if any(each.parameter == parameter for each in known.sensors)]
-    found, pending = values.of(parameter, wanted) if parameter and wanted else ({}, 0)
-    last = [found.get(known.id) for _, known in shown]
-    # Unchecked: these are our own, and of ten thousand locations a check takes longer than all the rest.
-    return models.Map.model_construct(
-        at=seen.at,
-        id=[known.id for _, known in shown],
-        name=[plain(known.name, MAP_NAME_CHARACTERS) for _, known in shown],
-        lat=[known.latitude for _, known in shown],
-        lon=[known.longitude for _, known in shown],
-        status=[place.status for place, _ in shown],
-        value=[each.value if each else None for each in last],
-        units=[each.units if each else None for each in last],
-        aqi=[each.aqi.value if each and each.aqi else None for each in last],
-        pending=pending,
-    )
-
-
-def _with_coordinates(seen: Seen, location_id: int) -> Location | None:
-    known = seen.locations.get(location_id)
-    return None if known is None or known.latitude is None or known.longitude is None else known
 
 
 def place(seen: Seen, location_id: int) -> Place:
