@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+import slack_sdk.webhook  # noqa: F401 - loading it may take longer than the deadlines that are tried
 import trustme
 
 from tests.alerts.parts import Answer, Receiver, receiver
