@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from openaq_pipeline.cli.show_values import bars
+from openaq_pipeline.cli.show_values import bars, number
+from openaq_pipeline.quality.aqi import level_of
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import running
 from openaq_pipeline.simulator.worlds import named
@@ -117,6 +118,14 @@ def test_a_terminal_gets_the_same_with_colours_and_no_line_beyond_its_edge(fille
     assert not set(shown) & set("▁█"), "80 columns are full without"
 
 
+def test_an_index_has_the_colour_of_its_category(filled: Program) -> None:
+    with terminal(filled) as screen:
+        shown = screen.all()
+    coloured = {(level_of(int(value)), style) for style, value in re.findall(r"\x1b\[30;([0-9;]+)m *(\d+)\x1b", shown)}
+    assert coloured
+    assert coloured <= {(0, "42"), (1, "43"), (2, "48;5;214")}
+
+
 def test_a_wide_terminal_has_room_for_the_last_24_hours(filled: Program) -> None:
     with terminal(filled, columns=140) as screen:
         lines = lines_of(screen.all())
@@ -168,6 +177,11 @@ def test_names_from_outside_move_no_cursor_and_mean_nothing_to_the_table(filled:
     assert re.search(r"5506835  \[red\]R \[2J\[/\] :smi", shown)
     assert "\x1b[2J" not in seen
     assert "\u202e" not in seen + shown
+
+
+def test_a_value_is_short_and_never_cut() -> None:
+    shown = [number(value) for value in (0.014812, 11.0, 1013.25, 525_123.4, -9_999_999.0, 1e300, None)]
+    assert shown == ["0.01481", "11", "1013", "525,123", "-9,999,999", "1e+300", "-"]
 
 
 def test_bars_go_from_the_lowest_to_the_highest_and_a_gap_is_a_blank() -> None:

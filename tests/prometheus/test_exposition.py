@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import Metric, parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
@@ -136,6 +136,7 @@ def test_a_hostile_name_is_cut_and_escaped_and_adds_no_line(accept: str) -> None
     assert name.isprintable()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=[]), max_size=150))
 def test_whatever_a_name_is_both_formats_can_be_read(name: str) -> None:
     asked = figures(place(1, name=name))
@@ -191,7 +192,7 @@ def test_the_manual_has_every_family_and_no_other() -> None:
 
 def test_a_scrape_of_the_largest_folder_is_quick_and_not_large() -> None:
     asked = figures(*(place(number) for number in range(1, 10_001)))
-    began = datetime.now(UTC)
+    began = time.process_time()
     body, _ = answer(asked, OPENMETRICS)
-    assert datetime.now(UTC) - began < timedelta(seconds=2), "usually a tenth"
+    assert time.process_time() - began < 1, "usually a fifth"
     assert len(body) < 1_000_000

@@ -39,6 +39,12 @@ def test_each_alert_is_tried_with_what_it_is_for_and_with_what_it_is_not_for(rul
     assert rule["annotations"].keys() == {"summary", "description"}
 
 
+def test_the_manual_has_every_alert_with_its_severity() -> None:
+    manual = (ROOT / "PIPELINE_README.md").read_text()
+    shown = re.findall(r"^\| `(OpenAQPipeline\w+)` \| (\w+) \|", manual, re.MULTILINE)
+    assert shown == [(rule["alert"], rule["labels"]["severity"]) for rule in RULES]
+
+
 def test_the_rules_speak_of_metrics_that_exist() -> None:
     known = {f"openaq_pipeline_{name}" for name in names(told(figures(place(1))))}
     for rule in RULES:

@@ -25,7 +25,7 @@ LEVELS = (
 """The EPA's colours of the six categories, as near as a terminal comes."""
 
 NAME = "latest values"
-LONGEST_NAME, LONGEST_PARAMETER, LONGEST_UNIT, LONGEST_VALUE = 60, 16, 13, 10
+LONGEST_NAME, LONGEST_PARAMETER, LONGEST_UNIT = 60, 16, 13
 
 
 def values_table(rows: Iterable[tuple[str, Sequence[SensorLatest]]], now: datetime, *, wide: bool) -> Grid:
@@ -33,14 +33,14 @@ def values_table(rows: Iterable[tuple[str, Sequence[SensorLatest]]], now: dateti
     more = ("last 24 h",) if wide else ()
     table = Grid(NAME, "parameter", "value>", "unit", "age", "AQI>", *more, grows=NAME)
     for name, sensors in rows:
-        for number, sensor in enumerate(sensors):
-            table.add("" if number else printable(name, LONGEST_NAME), *_cells(sensor, now, wide=wide))
+        for place, sensor in enumerate(sensors):
+            table.add("" if place else printable(name, LONGEST_NAME), *_cells(sensor, now, wide=wide))
     return table
 
 
 def _cells(sensor: SensorLatest, now: datetime, *, wide: bool) -> Iterator[str | Text]:
     yield Text(printable(sensor.parameter, LONGEST_PARAMETER))
-    yield Text(_number(sensor.value), "yellow" if sensor.issues else "")
+    yield Text(number(sensor.value), "yellow" if sensor.issues else "")
     yield Text(printable(sensor.units, LONGEST_UNIT))
     yield in_words(now - sensor.datetime)
     yield _index(sensor.aqi)
@@ -48,11 +48,11 @@ def _cells(sensor: SensorLatest, now: datetime, *, wide: bool) -> Iterator[str |
         yield bars(sensor.day)
 
 
-def _number(value: float | None) -> str:
-    """Return a value as short as it is true to four digits."""
+def number(value: float | None) -> str:
+    """Return a value in ten characters at most: four digits, or all in front of the point up to ten million."""
     if value is None:
         return "-"
-    return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"[:LONGEST_VALUE]
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 10_000_000 else f"{value:.4g}"
 
 
 def _index(index: Index | None) -> Text:
