@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PEERS  := .venv-peers
 
+# Where nothing compiled may be kept, as in many containers, each start and each of pytest's workers compiles all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint check format security fuzz lock bench bench-peers faults faults-long mutants install clean screenshots
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import compileall
+import gc
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +31,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     table.settle_seed(config)
+    if not hasattr(config, "workerinput"):  # the workers of xdist start after this
+        # As an installation does: hundreds of starts of the program would compile it anew, which is half of their cost.
+        compileall.compile_dir(ROOT / "dataset", quiet=2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without looking for garbage: thousands of tests and their modules are there to stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

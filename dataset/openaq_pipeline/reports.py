@@ -220,8 +220,48 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     since: dt.datetime | None = None
 
 
+class DigestPlace(msgspec.Struct, frozen=True):
+    """How complete a location is, a day at a time in percent; None: nothing was due, or nobody can tell."""
+
+    location_id: int
+    name: str
+    days: tuple[int | None, ...]
+
+
+class DigestAlert(msgspec.Struct, frozen=True):
+    """A condition of the week, or `count` of them that ended together; `ended` None: it lasts."""
+
+    title: str
+    began: dt.datetime
+    ended: dt.datetime | None
+    count: int = 1
+
+
+class Digest(msgspec.Struct, frozen=True):
+    """A look back at a week: its `days` by the clocks of `timezone`.
+
+    `rows` were stamped in it and `completeness` is their share of those that were due, in percent (None: nothing was),
+    both of `looked_at` of the `locations`. `places` are the worst, the worst first. `runs`, `failed_runs` and
+    `requests` are those since `runs_since`, None: since the week's beginning. `more_alerts` are not listed.
+    """
+
+    days: tuple[dt.date, ...]
+    timezone: str
+    rows: int
+    completeness: float | None
+    locations: int
+    looked_at: int
+    places: tuple[DigestPlace, ...]
+    runs: int
+    failed_runs: int
+    requests: int
+    runs_since: dt.datetime | None
+    alerts: tuple[DigestAlert, ...]
+    more_alerts: int = 0
+
+
 class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is to be told: that a condition began, that it ended, or a test. `ended` is None while it lasts.
+    """What is to be told: that a condition began, that it ended, a look back, or a test. `ended`: None while it lasts.
 
     `id` names the notice for good, so that a receiver that gets it twice can tell. It may tell of several conditions:
     `count` of them, of which `members` are the first; of a single one `members` is empty. `condition` says it for
@@ -229,12 +269,13 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     id: str
-    kind: Literal["begun", "recovered", "test"]
+    kind: Literal["begun", "recovered", "test", "digest"]
     condition: Condition
     began: dt.datetime
     ended: dt.datetime | None = None
     count: int = 1
     members: tuple[Member, ...] = ()
+    digest: Digest | None = None
 
 
 class ParkedSensor(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -99,6 +99,7 @@ def _clock_time(value: object) -> object:
 
 ClockTime = Annotated[str, BeforeValidator(_clock_time)]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 Range = Annotated[tuple[Number, Number], BeforeValidator(_two), AfterValidator(_low_below_high)]
 RangeByUnit = Annotated[dict[str, Range], BeforeValidator(_by_unit)]
 LimitByUnit = Annotated[dict[str, PositiveNumber], BeforeValidator(_by_unit)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from openaq_pipeline.digest import note_digest
 from openaq_pipeline.errors import FatalError, PipelineError, StorageError
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import channels_of
@@ -14,7 +15,7 @@ from openaq_pipeline.monitoring.policy import policy_of
 from openaq_pipeline.overview import overview
 from openaq_pipeline.reports import Health, RunReport
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.wiring import STOPPED
+from openaq_pipeline.wiring import STOPPED, utc_now
 
 DISK_HINT = "See that the disk of the data folder has room and can be written; the next run goes on from there."
 
@@ -46,9 +47,6 @@ def after_no_poll(settings: Settings, error: PipelineError) -> None:
 
 
 def _tell(settings: Settings, assessment: Assessment) -> None:
-    tell(
-        AlertFile(settings.data_dir),
-        assessment,
-        channels_of(settings.notifications, settings.environment),
-        policy=policy_of(settings),
-    )
+    file, policy = AlertFile(settings.data_dir), policy_of(settings)
+    note_digest(settings, file, utc_now(), policy)
+    tell(file, assessment, channels_of(settings.notifications, settings.environment), policy=policy)

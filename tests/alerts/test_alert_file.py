@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,33 @@ def test_a_damaged_book_is_set_aside_and_a_new_one_begins(tmp_path: Path, body: 
     assert list(begin(AlertFile(tmp_path)).open) == ["quality"]
     assert [place.read_bytes() for place in tmp_path.glob(".alerts.json.damaged-*")] == [body]
     assert list(AlertFile(tmp_path).read().open) == ["quality"]
+
+
+OF_VERSION_1 = """
+{"id":"00000000-0000-0000-0000-000000000007","version":1,"number":2,"open":{"silent:7":{"condition":{"key":"silent:7",
+"severity":"warning","title":"About silent:7","message":"It is bad.","hint":""},"began":"2026-11-01T07:00:00Z",
+"told":"warning"}},"told":{"silent:7":{"at":"2026-11-01T07:00:00Z","severity":"warning"}},"outbox":[{"notice":{"id":
+"8265c1eb-c133-5642-8dbd-3a722d494f44","kind":"begun","condition":{"key":"quality","severity":"warning",
+"title":"About quality","message":"It is bad.","hint":""},"began":"2026-11-01T07:00:00Z",
+"ended":null},"channel":"webhook",
+"queued":"2026-11-01T07:00:00Z","next_try":"2026-11-01T09:01:00Z","attempts":1,"last_error":"later"}],
+"past":[{"condition":{"key":"quality","severity":"warning","title":"About quality","message":"It is bad.","hint":""},
+"began":"2026-11-01T07:00:00Z","ended":"2026-11-01T08:00:00Z","told":true}],"undelivered":[]}
+"""
+
+
+def test_a_book_of_version_1_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / ".alerts.json").write_text(OF_VERSION_1)
+    file = AlertFile(tmp_path)
+    assert [entry.attempts for entry in file.waiting().outbox] == [1]
+    known = policy("webhook")
+    book = file.change(NOW, lambda before: update(before, Assessment((condition("silent:7"),)), NOW, known))
+    assert [entry.notice.condition.key for entry in book.outbox] == ["quality"], "it is not told again"
+    assert (book.open["silent:7"].began, len(book.past)) == (NOW - timedelta(hours=5), 1)
+    book = file.change(NOW, lambda before: update(before, Assessment(), NOW, known))
+    assert [entry.notice.kind for entry in book.outbox] == ["begun", "recovered"]
+    assert AlertFile(tmp_path).read() == book
+    assert not list(tmp_path.glob("*damaged*"))
 
 
 def test_a_book_that_can_not_be_read_for_a_while_is_not_overwritten(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime, time, timedelta
 from uuid import UUID
 
@@ -136,6 +136,39 @@ def test_a_book_that_is_stored_and_read_between_any_two_steps_tells_the_same(
                 book = settle(book, entry, now, None)
     for ids in sent.values():
         assert len(ids) == len(set(ids))
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), holding, st.booleans(), st.booleans()), max_size=25), policies)
+def test_a_crash_at_any_moment_loses_none_and_repeats_only_what_was_sent_and_not_noted(
+    history: list[tuple[int, dict[str, Severity], bool, bool]], policy: Policy
+) -> None:
+    stored, now = msgspec.json.encode(Book(UUID(int=7))), NOW
+    sent: Counter[tuple[str, str]] = Counter()
+    unnoted: Counter[tuple[str, str]] = Counter()
+    queued: set[tuple[str, str]] = set()
+    for wait, found, is_poll, crashes in [*history, *[(200, {}, True, False)] * 3]:
+        now += timedelta(hours=wait)
+        assessment = Assessment(tuple(made(key, level) for key, level in found.items()))
+        book = msgspec.json.decode(stored, type=Book)  # all that a new process knows
+        book = update(book, assessment, now, policy) if is_poll else release(book, now, policy)
+        stored = msgspec.json.encode(book)
+        queued |= {(entry.notice.id, entry.channel) for entry in book.outbox}
+        for receiver in policy.receivers:
+            while ready := due(book.outbox, now, receiver, quiet=policy.quiet_until(now) is not None):
+                name = (ready[0].notice.id, receiver)
+                sent[name] += 1
+                if crashes:
+                    unnoted[name] += 1
+                    break
+                book = settle(book, ready[0], now, None)
+                stored = msgspec.json.encode(book)
+    late = _morning(now, policy)
+    book = msgspec.json.decode(stored, type=Book)
+    for receiver in policy.receivers:
+        sent.update((entry.notice.id, receiver) for entry in book.outbox if entry.channel == receiver)
+    assert policy.quiet_until(late) is None
+    assert set(sent) == queued
+    assert all(count <= 1 + unnoted[name] for name, count in sent.items())
 
 
 zones = st.sampled_from(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.channels import Sender, channels_of, problems
 from openaq_pipeline.monitoring.conditions import Assessment
 from openaq_pipeline.monitoring.delivery import Limits, Summary, deliver, send_test, tell
+from openaq_pipeline.monitoring.quiet import QuietHours
 from openaq_pipeline.reports import Condition, Notice
 from openaq_pipeline.settings import EmailSettings, NotificationSettings, SlackSettings, WebhookSettings
 from tests.alerts.conftest import Receive
@@ -203,6 +205,19 @@ def test_a_full_disk_does_not_silence_an_alert(file: AlertFile, tmp_path: Path) 
     for _ in range(3):
         told(file, {"slack": fine}, clock, "a")
     assert fine.heard == [("begun", "a")]
+
+
+def test_what_could_not_be_sent_in_the_evening_is_not_tried_at_night(file: AlertFile) -> None:
+    clock, channel = Clock(), Told(DeliveryError("down", permanent=False))
+    known = policy("slack", quiet=QuietHours(time_of_day(22), time_of_day(7), "UTC"))
+    clock.forward(hours=9.9)
+    tell(file, Assessment((condition(),)), {"slack": channel}, policy=known, clock=clock, limits=QUICK)
+    for hours in (1, 8):
+        clock.forward(hours=hours)
+        assert deliver(file, {"slack": channel}, policy=known, clock=clock, limits=QUICK).tried == ()
+    clock.forward(hours=1)
+    deliver(file, {"slack": channel}, policy=known, clock=clock, limits=QUICK)
+    assert channel.heard == [("begun", "quality")]
 
 
 # --- test notices ---

@@ -214,6 +214,15 @@ def test_what_is_too_low_for_every_channel_is_told_when_it_has_been_raised() -> 
     assert [entry.notice.condition.severity for entry in release(book, hour(24), told).outbox] == ["error"]
 
 
+def test_what_waits_for_a_channel_that_is_gone_is_given_up_after_a_week_and_blocks_nothing() -> None:
+    book = after(EMPTY, 0, condition(), told=policy("apprise:2"))
+    assert release(book, hour(24 * 7), SLACK).outbox == book.outbox
+    later = release(book, hour(24 * 7 + 1), SLACK)
+    assert later.outbox == ()
+    assert [entry.last_error for entry in later.undelivered] == ["This channel is switched off."]
+    assert release(book, hour(24 * 7 + 1), policy("apprise:2")).outbox == book.outbox
+
+
 # --- books of version 1 ---
 
 

@@ -47,6 +47,10 @@ def test_the_receiver_gets_the_whole_notice_as_json(receive: Receive) -> None:
         "hint": "Look at it.",
         "began": "2026-11-01T12:00:00Z",
         "ended": "2026-11-01T12:00:00Z",
+        "provider": "",
+        "count": 1,
+        "members": [],
+        "digest": None,
         "environment": "staging",
         "host": "box-7",
     }

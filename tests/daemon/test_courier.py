@@ -18,9 +18,10 @@ from openaq_pipeline.daemon.child import Snapshot
 from openaq_pipeline.daemon.courier import PAUSE_SECONDS, Courier, hung_run
 from openaq_pipeline.daemon.watchdog import Reading
 from openaq_pipeline.monitoring.alert_file import AlertFile
-from openaq_pipeline.monitoring.alerts import Book
+from openaq_pipeline.monitoring.alerts import Book, OpenCondition
 from openaq_pipeline.monitoring.conditions import between_runs
 from openaq_pipeline.monitoring.telling import Policy, update
+from openaq_pipeline.reports import Condition
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
@@ -83,6 +84,11 @@ def let_the_wait_be_over(folder: Path) -> None:
     AlertFile(folder).change(datetime.now(UTC), hurried)
 
 
+def wait_for_all_to_be_noted(program: Program) -> None:
+    """Who is killed between the receiver's yes and noting it may tell it twice: another test's business."""
+    until(lambda: not AlertFile(program.data).read().outbox, "what was told is noted")
+
+
 def test_a_refused_key_is_told_at_once(refusing: Running, hook: Receiver, schedule: Schedule) -> None:
     daemon = schedule(code=PATIENT_LOOKS)
     until(lambda: bool(hook.received), "an alert")
@@ -136,6 +142,7 @@ def test_a_hung_run_is_told_and_so_is_the_good_run_after_it(
     daemon = schedule(code=QUICK_LOOKS)
     until(lambda: len(hook.received) >= 2, "an alert and its recovery")
     wait_for_pages(place, 4)
+    wait_for_all_to_be_noted(program)
     assert daemon.stop() == 0
     assert told(hook) == [("begun", "hung_run", "critical"), ("recovered", "hung_run", "critical")]
     assert "was ended; what it had stored before is whole" in hook.received[0].json["message"]
@@ -162,6 +169,7 @@ def test_a_run_that_is_killed_is_told_and_so_is_the_good_run_after_it(
     wait_for_pages(place, 1)
     os.kill(daemon.runs()[0], signal.SIGKILL)
     until(lambda: len(hook.received) >= 2, "an alert and its recovery")
+    wait_for_all_to_be_noted(program)
     assert daemon.stop() == 0
     assert told(hook) == [("begun", "killed_run", "critical"), ("recovered", "killed_run", "critical")]
     assert "by signal 9" in hook.received[0].json["message"]
@@ -192,6 +200,7 @@ def test_a_run_that_cannot_even_begin_is_told(
     assert "newer version" in hook.received[0].json["message"]
     (program.data / ".state.json").unlink()
     until(lambda: len(hook.received) >= 2, "its recovery")
+    wait_for_all_to_be_noted(program)
     assert daemon.stop() == 0
     assert pages(place)
 
@@ -220,6 +229,29 @@ def test_a_book_that_cannot_be_changed_ends_no_daemon(
     wait_for_pages(place, 4)
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log
+
+
+def test_what_waits_for_its_time_and_the_digest_come_without_another_run(
+    place: Running, program: Program, hook: Receiver, schedule: Schedule
+) -> None:
+    tell_to(program, hook)
+    daemon = schedule(code=QUICK_LOOKS)
+    daemon.logs("The next run is due at")
+    assert AlertFile(program.data).read().digests, "that of the week it began in counts as told"
+    assert hook.received == []
+    past = datetime.now(UTC) - timedelta(hours=7)
+    quality = OpenCondition(Condition("quality", "warning", "Data quality is low", "It is."), past)
+
+    def waiting(book: Book) -> Book:
+        return msgspec.structs.replace(book, open={"quality": quality}, digests=("2019-W01",), look_at=past)
+
+    asked = place.requests.total
+    AlertFile(program.data).change(datetime.now(UTC), waiting)
+    until(lambda: len(hook.received) >= 2, "the alert and the digest")
+    wait_for_all_to_be_noted(program)
+    assert sorted(one.json["kind"] for one in hook.received) == ["begun", "digest"]
+    assert place.requests.total == asked
+    assert daemon.stop() == 0
 
 
 class Waiting:

@@ -24,6 +24,8 @@ from openaq_pipeline.model import ArchiveStamp, LicenseTerms, Window
 from openaq_pipeline.monitoring import history as runs
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Book, OpenCondition
+from openaq_pipeline.monitoring.telling import release, with_digest
+from openaq_pipeline.monitoring.weekly import Weekly
 from openaq_pipeline.openaq.budget import Budget
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.reading.export import export
@@ -37,7 +39,8 @@ from openaq_pipeline.storage.owed import Owed
 from openaq_pipeline.storage.progress import Progress
 from openaq_pipeline.storage.selections import Resolved
 from openaq_pipeline.wiring import Stores
-from tests.alerts.parts import condition
+from tests.alerts.parts import condition, policy
+from tests.alerts.samples import DIGEST, SAID
 from tests.faults import light, oracle
 from tests.monitoring.runs import location, run
 from tests.reading.folders import CC_BY, describe, series, store, write_terms
@@ -300,14 +303,33 @@ def runs_seen(folder: Path) -> object:
     return frozenset(each.started for each in found.runs)
 
 
-def begin(folder: Path, key: str) -> None:
-    """Open a condition in the book of alerts."""
+def begin(folder: Path, *keys: str) -> None:
+    """Open conditions in the book of alerts."""
 
     def opened(book: Book) -> Book:
-        known = {**book.open, key: OpenCondition(condition(key), NOW)}
+        known = {**book.open, **{key: OpenCondition(condition(key), NOW) for key in keys}}
         return msgspec.structs.replace(book, id=UUID(int=7), open=known)
 
     AlertFile(folder).change(NOW, opened)
+
+
+def tell_together(folder: Path) -> None:
+    """Tell in one notice what waits."""
+    AlertFile(folder).change(NOW, lambda book: release(book, NOW, policy("slack", "email")))
+
+
+def tell_week(folder: Path) -> None:
+    """Put the digest of the week into the outbox."""
+    told = policy("slack", digest=Weekly(0, 8, "UTC"))
+    AlertFile(folder).change(NOW, lambda book: with_digest(book, (SAID, DIGEST), NOW, told))
+
+
+def told_seen(folder: Path) -> object:
+    """Return what counts as told, and what is to be sent to whom: the one never without the other."""
+    assert not AlertFile(folder).is_damaged()
+    book = AlertFile(folder).read()
+    told = frozenset(key for key, opened in book.open.items() if opened.told)
+    return told, book.digests, frozenset((entry.notice.id, entry.channel, entry.notice.count) for entry in book.outbox)
 
 
 def book_seen(folder: Path) -> object:
@@ -390,6 +412,10 @@ def works() -> Iterable[Work]:
         book_seen,
         forgiving=True,
     )
+    yield Work(
+        "alerts told together", lambda folder: begin(folder, "k:1", "k:2"), tell_together, told_seen, forgiving=True
+    )
+    yield Work("digest", lambda folder: begin(folder, "k:1"), tell_week, told_seen, forgiving=True)
     yield Work("selections", lambda folder: select(folder, 7), lambda folder: select(folder, 7, 8), _selected)
     yield Work(
         "licences",

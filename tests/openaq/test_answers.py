@@ -43,20 +43,16 @@ def body_bytes(recorded: dict[str, Any]) -> bytes:
     return body.encode() if "json" not in headers.get("content-type", "") else json.dumps(body).encode()
 
 
-def recordings() -> list[Path]:
-    return sorted(RECORDED.glob("*.json"))
-
-
-def recorded_errors() -> list[Path]:
-    return [path for path in recordings() if json.loads(path.read_bytes())["status"] != 200]
+RECORDINGS = sorted(RECORDED.glob("*.json"))
+RECORDED_ERRORS = [path for path in RECORDINGS if json.loads(path.read_bytes())["status"] != 200]
 
 
 def test_the_recorded_answers_are_here(shared_data: Path) -> None:
     assert (shared_data / "official_server_replies") == RECORDED
-    assert {json.loads(path.read_bytes())["status"] for path in recorded_errors()} >= {401, 404, 422, 429, 500}
+    assert {json.loads(path.read_bytes())["status"] for path in RECORDED_ERRORS} >= {401, 404, 422, 429, 500}
 
 
-@pytest.mark.parametrize("path", recorded_errors(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDED_ERRORS, ids=lambda path: path.stem)
 def test_every_recorded_error_has_its_meaning_and_a_readable_line(path: Path) -> None:
     recorded = json.loads(path.read_bytes())
     headers = {name.lower(): value for name, value in recorded["headers"]}
@@ -69,7 +65,7 @@ def test_every_recorded_error_has_its_meaning_and_a_readable_line(path: Path) ->
     assert len(line) < 300
 
 
-@pytest.mark.parametrize("path", [path for path in recordings() if path not in recorded_errors()], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [path for path in RECORDINGS if path not in RECORDED_ERRORS], ids=lambda p: p.stem)
 def test_every_recorded_json_answer_is_no_error(path: Path) -> None:
     recorded = json.loads(path.read_bytes())
     headers = {name.lower(): value for name, value in recorded["headers"]}

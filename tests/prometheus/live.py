@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,11 +18,13 @@ import requests
 import yaml
 
 from tests.conftest import ROOT, Program
+from tests.daemon.conftest import Scheduler
 from tests.prometheus.promtool import program
 
 DEPLOY = ROOT / "deploy"
 JOB = "openaq-pipeline"
 WAIT_SECONDS = 30.0
+SERVED = r"The status page is at http://(\S+)/"
 
 
 class Sample(NamedTuple):
@@ -58,7 +62,7 @@ def free_port() -> int:
         return port
 
 
-def until(true: Callable[[], bool], what: str, process: subprocess.Popen[str] | None = None) -> None:
+def until(true: Callable[[], bool], what: str, process: subprocess.Popen[Any] | None = None) -> None:
     """Wait until something is so; fail with its name if it does not come, or the process ends before."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not true():
@@ -68,15 +72,38 @@ def until(true: Callable[[], bool], what: str, process: subprocess.Popen[str] | 
 
 
 @contextmanager
-def page(of: Program) -> Iterator[str]:
-    """Serve the status page of a program's folder as `monitor.py --serve` does; give its host and port."""
+def page(of: Program) -> Iterator[Callable[[], str]]:
+    """Serve a folder as `monitor.py --serve` does; what is given waits for it and returns its host and port."""
     with of.start("monitor.py", "--serve") as process:
         try:
             assert process.stdout is not None
-            yield process.stdout.readline().split()[-1].removeprefix("http://").rstrip("/")
+            first_line = process.stdout.readline
+            yield lambda: first_line().split()[-1].removeprefix("http://").rstrip("/")
         finally:
             process.terminate()
             process.communicate(timeout=WAIT_SECONDS)
+
+
+@contextmanager
+def daemon(of: Program) -> Iterator[Callable[[], str]]:
+    """Run the scheduler with its page; what is given waits for its first run and returns the page's host and port."""
+    settings = json.loads(of.config.read_text())
+    of.config.write_text(json.dumps(settings | {"web": {"enabled": True, "port": 0}}))
+    command = [sys.executable, str(ROOT / "dataset/scheduler.py"), "--config", str(of.config), "--interval", "2"]
+    started = Scheduler(of, command, {})
+
+    def waited() -> str:
+        started.logs(r"Run of \d+ locations complete")
+        started.logs(SERVED)
+        found: str = re.findall(SERVED, started.log)[-1]
+        until(lambda: answers(f"http://{found}/healthz"), "the page")
+        return found
+
+    try:
+        yield waited
+        assert started.stop() == 0
+    finally:
+        started.clean_up()
 
 
 @contextmanager
@@ -100,15 +127,16 @@ def prometheus(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]
     with (folder / "log.txt").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, text=True) as process:
         try:
             found = Prometheus(f"http://{address}", targets)
-            until(lambda: _is_ready(found.url), f"Prometheus: {(folder / 'log.txt').read_text()}", process)
+            until(lambda: answers(f"{found.url}/-/ready"), f"Prometheus: {(folder / 'log.txt').read_text()}", process)
             yield found
         finally:
             process.terminate()
 
 
-def _is_ready(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Say whether something good comes back."""
     with suppress(requests.RequestException):
-        return requests.get(f"{url}/-/ready", timeout=1).ok
+        return requests.get(url, timeout=1).ok
     return False
 
 

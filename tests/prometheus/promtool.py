@@ -12,7 +12,8 @@ def program(name: str) -> str:
     """The path of a program of Prometheus; skips without it."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed: `apt-get install --no-install-recommends prometheus` brings it")
+        package = name if name == "prometheus-node-exporter" else "prometheus"
+        pytest.skip(f"{name} is not installed: `apt-get install --no-install-recommends {package}` brings it")
     return found
 
 

@@ -1,7 +1,7 @@
 """Every query of the dashboards and the rules, asked of a real Prometheus that scrapes real pages.
 
-Three folders: one that is well, one where things are amiss (silent, parked, odd, over budget, long without a run), one
-whose key is refused; and an address where nobody answers.
+Three folders: one that a daemon keeps well, one where things are amiss (silent, parked, odd, over budget, no run for
+long), one whose key is refused; and an address where nobody answers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import requests
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds import named, quirks
+from openaq_pipeline.simulator.worlds.demo import DEAD_LOCATION
 from tests.conftest import Program
-from tests.prometheus.live import JOB, Prometheus, Sample, dashboards, free_port, page, prometheus, until
+from tests.prometheus.live import JOB, Prometheus, Sample, daemon, dashboards, free_port, page, prometheus, until
 from tests.prometheus.promtool import program as installed
 from tests.prometheus.test_rules import RULES
 
@@ -30,10 +31,10 @@ UNLIMITED = Options(requests_per_minute=0)
 
 
 class Scene:
-    """The Prometheus, and the folder that is well with the world it was filled from and how often that was asked."""
+    """The Prometheus, and the folder that is well with the world it was filled from."""
 
-    def __init__(self, watching: Prometheus, well: Program, world: Running, got: int) -> None:
-        self.prometheus, self.well, self.world, self.requests_got = watching, well, world, got
+    def __init__(self, watching: Prometheus, well: Program, world: Running) -> None:
+        self.prometheus, self.well, self.world = watching, well, world
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +44,21 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     programs = {name: Program(tmp_path_factory.mktemp(name)) for name in ("well", "amiss", "refused")}
     with ExitStack() as stack:
         world = stack.enter_context(running(named.demo(), options=UNLIMITED))
-        _well(programs["well"], world)
-        got = len(world.requests.entries())
+        alive = [station.id for station in world.world.stations if station.id != DEAD_LOCATION]
+        kept = programs.pop("well")
+        kept.configure(world.base_url, alive, initial_days=1)
+        well = stack.enter_context(daemon(kept))  # what follows needs no waiting for it
         with running(named.quirks(), options=UNLIMITED) as odd:
             _amiss(programs["amiss"], odd)
             _refused(programs["refused"], odd)
         pages = {name: stack.enter_context(page(each)) for name, each in programs.items()}
-        targets = pages | {"nobody": f"127.0.0.1:{free_port()}"}
+        served = {name: each() for name, each in {"well": well, **pages}.items()}
+        targets = served | {"nobody": f"127.0.0.1:{free_port()}"}
         watching = stack.enter_context(prometheus(folder, targets))
         asked_twice = "count(count_over_time(openaq_pipeline_build_info[1m]) >= 2) == 3"
         until(lambda: bool(watching.query(asked_twice)), "two scrapes of each page")
         until(lambda: bool(watching.query('ALERTS{alertstate="firing"}')), "an alert")
-        yield Scene(watching, programs["well"], world, got)
-
-
-def _well(of: Program, world: Running) -> None:
-    of.configure(world.base_url, [station.id for station in world.world.stations], initial_days=1)
-    for _ in range(2):
-        done = of.load()
-        assert done.code == 0, done.err
+        yield Scene(watching, kept, world)
 
 
 def _amiss(of: Program, odd: Running) -> None:
@@ -174,7 +171,7 @@ def test_a_dashboard_finds_its_locations_by_name(scene: Scene) -> None:
 
 def test_the_newest_row_in_the_graph_is_the_newest_one_that_openaq_has(scene: Scene) -> None:
     answer = requests.get(
-        f"{scene.world.base_url}/locations/3459/latest", headers={"X-API-Key": "test-key"}, timeout=10
+        f"{scene.world.base_url}/locations/3459/latest", headers={"X-API-Key": "somebody-else"}, timeout=10
     ).json()
     now = datetime.now(UTC)
     stamps = [datetime.fromisoformat(row["datetime"]["utc"]) for row in answer["results"]]
@@ -187,11 +184,13 @@ def test_the_newest_row_in_the_graph_is_the_newest_one_that_openaq_has(scene: Sc
 
 def test_the_rows_in_the_graph_are_those_on_disk_and_the_requests_those_that_openaq_got(scene: Scene) -> None:
     runs = json.loads((scene.well.data / "metrics.json").read_text())["runs"]
+    asked = [entry for entry in scene.world.requests.entries() if entry.key == "test-key"]
     stored = sum(len(json.loads(path.read_text())) for path in scene.well.data.glob("location_*.json"))
     ask = scene.prometheus.one
     assert ask("sum(openaq_pipeline_rows_total{instance=INSTANCE, outcome='new'})", "well") == stored
-    assert ask("sum(openaq_pipeline_requests_total{instance=INSTANCE})", "well") == scene.requests_got
-    assert ask("sum(openaq_pipeline_runs_total{instance=INSTANCE})", "well") == len(runs) == 2
+    assert ask("sum(openaq_pipeline_requests_total{instance=INSTANCE})", "well") == len(asked)
+    assert ask("openaq_pipeline_budget_used_requests{instance=INSTANCE, window='hour'}", "well") == len(asked)
+    assert ask("sum(openaq_pipeline_runs_total{instance=INSTANCE})", "well") == len(runs) == 1
 
 
 def test_a_page_that_nobody_answers_is_down_and_the_others_are_up(scene: Scene) -> None:

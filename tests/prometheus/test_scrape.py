@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,8 @@ from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
 from openaq_pipeline.web.server import running
 from tests.conftest import Program, Simulate
+from tests.prometheus.live import answers, free_port, until
+from tests.prometheus.promtool import program as installed
 from tests.prometheus.test_exposition import OPENMETRICS, Series, read, value
 
 
@@ -82,6 +90,44 @@ def test_a_run_of_the_daemon_leaves_it_too_and_one_that_could_not_begin_tells_of
     (filled.data / ".state.json").write_text('{"version": 99}')
     assert filled.load().code == 1
     assert value(written(filled), "open_alerts", severity="critical") == 1
+
+
+def test_node_exporter_hands_on_what_it_reads_as_a_user_of_its_own(filled: Program) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a program as another user")
+    folder = Path(tempfile.mkdtemp(prefix="openaq-textfile-"))
+    try:
+        folder.chmod(0o755)
+        change(filled, textfile=str(folder / "openaq.prom"))
+        assert filled.load().code == 0
+        with node_exporter(folder) as address:
+            found = requests.get(f"{address}/metrics", timeout=10).content
+        ours = read((folder / "openaq.prom").read_bytes())
+    finally:
+        shutil.rmtree(folder)
+    assert b"node_textfile_scrape_error 0" in found
+    assert ours.items() <= read(found).items()
+    assert value(ours, "runs_total", outcome="complete") == 2
+
+
+@contextmanager
+def node_exporter(folder: Path) -> Iterator[str]:
+    """Run node_exporter's textfile collector alone, as nobody."""
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        installed("prometheus-node-exporter"),
+        "--collector.disable-defaults",
+        "--collector.textfile",
+        f"--collector.textfile.directory={folder}",
+        "--web.disable-exporter-metrics",
+        f"--web.listen-address={address}",
+    ]
+    with subprocess.Popen(command, user="nobody", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: answers(f"http://{address}/"), "node_exporter", process)
+            yield f"http://{address}"
+        finally:
+            process.terminate()
 
 
 def test_a_backfill_leaves_it_alone(filled: Program) -> None:

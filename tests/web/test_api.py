@@ -153,7 +153,7 @@ def test_alerts_come_the_open_ones_first(page: Served) -> None:
         ("/locations/1/measurements?format=xlsx", 422, "format"),
         ("/locations/1/measurements?datetime_form=2026-01-01", 422, "datetime_form"),
         ("/locations?bbox=1,2,3", 422, "bbox"),
-        ("/locations?bbox=1,2,3,200", 422, "degrees"),
+        ("/locations?bbox=1,2,3,200", 422, "bbox"),
         ("/nothing", 404, "There is nothing"),
     ],
 )

@@ -285,6 +285,14 @@ def _add_monitor(parser: argparse.ArgumentParser) -> None:
         help="send a test alert (to slack, email, webhook or apprise; default: all that are configured)",
     )
     job.add_argument("--serve", action="store_true", help="serve the status page until it is stopped")
+    job.add_argument(
+        "--watch",
+        nargs="?",
+        type=_pause,
+        const=5.0,
+        metavar="SECONDS",
+        help="show it anew every so many seconds (default: 5) until Ctrl-C",
+    )
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.monitor_command"))
 
 
@@ -380,6 +388,16 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _pause(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
+    return seconds
 
 
 def _percent(text: str) -> float:

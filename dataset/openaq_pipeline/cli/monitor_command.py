@@ -34,7 +34,18 @@ def main(namespace: argparse.Namespace) -> int:
         return serve(settings)
     if namespace.test_alert:
         return test_alert(settings, None if namespace.test_alert == "all" else namespace.test_alert)
-    return _show(settings, now, shown_runs=namespace.history or SHOWN_RUNS, as_json=namespace.json)
+    return _show(settings, now, namespace)
+
+
+def _show(settings: Settings, now: datetime, namespace: argparse.Namespace) -> int:
+    from openaq_pipeline.cli import monitor_show  # noqa: PLC0415
+
+    shown_runs = namespace.history or SHOWN_RUNS
+    if namespace.watch is None:
+        return monitor_show.show(settings, now, shown_runs=shown_runs, as_json=namespace.json)
+    if namespace.json:
+        raise ConfigError("--watch is for people, --json for scripts", hint="Give one of them.")
+    return monitor_show.watch(settings, namespace.watch, shown_runs=shown_runs)
 
 
 def check(settings: Settings, now: datetime) -> int:
@@ -46,23 +57,12 @@ def check(settings: Settings, now: datetime) -> int:
 
 def serve(settings: Settings) -> int:
     """Serve the status page from the files alone, until a signal comes."""
+    from openaq_pipeline.incremental.outlook import longest_gap  # noqa: PLC0415
     from openaq_pipeline.web import server  # noqa: PLC0415
 
+    longest_gap(settings.schedule, datetime.now(UTC))  # a mistake in the settings is told here and not on each page
+
     server.serve(settings, lambda address: print(f"The status page is at {address}/", flush=True))
-    return 0
-
-
-def _show(settings: Settings, now: datetime, *, shown_runs: int, as_json: bool) -> int:
-    import msgspec  # noqa: PLC0415
-
-    from openaq_pipeline.cli import show_health  # noqa: PLC0415
-    from openaq_pipeline.overview import overview  # noqa: PLC0415
-
-    found = overview(settings, now, shown_runs=shown_runs)
-    if as_json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
-    else:
-        print(show_health.text(found, now))
     return 0
 
 

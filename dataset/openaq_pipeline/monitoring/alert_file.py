@@ -79,7 +79,7 @@ class AlertFile:
                 if found.version in READABLE and aware and (found.look_at is None or found.look_at.tzinfo):
                     return found
         book = self.read()
-        return Waiting(look_at=book.look_at, outbox=book.outbox)
+        return Waiting(look_at=book.look_at, digests=book.digests, outbox=book.outbox)
 
     def is_damaged(self) -> bool:
         """Say whether there is a file that holds no book. Raises `StorageError` if it can't be read."""

@@ -88,8 +88,8 @@ class Outgoing(msgspec.Struct, frozen=True):
 class Book(msgspec.Struct, frozen=True):
     """Everything remembered of conditions; `id` and `number` make the ids of notices unique.
 
-    `groups` has when a group was last told. `look_at` is when something that waits may be told, None: nothing waits for
-    a time. `past` and `undelivered` have the latest last.
+    `groups` has when a group was last told, `digests` the weeks of which a digest was. `look_at` is when something
+    that waits may be told, None: nothing waits for a time. `past` and `undelivered` have the latest last.
     """
 
     id: UUID
@@ -100,6 +100,7 @@ class Book(msgspec.Struct, frozen=True):
     told: dict[str, LastTold] = {}
     groups: dict[str, datetime] = {}
     look_at: datetime | None = None
+    digests: tuple[str, ...] = ()
     outbox: tuple[Outgoing, ...] = ()
     past: tuple[PastCondition, ...] = ()
     undelivered: tuple[Outgoing, ...] = ()
@@ -110,6 +111,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
     version: int = VERSION
     look_at: datetime | None = None
+    digests: tuple[str, ...] = ()
     outbox: tuple[Outgoing, ...] = ()
 
 
@@ -188,6 +190,7 @@ def joined(book: Book, apart: Book) -> Book:
         over={key: over for key, over in (apart.over | book.over).items() if key not in book.open},
         told=apart.told | book.told,
         groups=apart.groups | book.groups,
+        digests=tuple(sorted({*book.digests, *apart.digests})),
         look_at=min(filter(None, (book.look_at, apart.look_at)), default=None),
         outbox=book.outbox + apart.outbox,
         past=(book.past + apart.past)[-KEPT:],

@@ -21,7 +21,7 @@ from openaq_pipeline.monitoring.channels.wording import trial_notice
 from openaq_pipeline.monitoring.conditions import Assessment
 from openaq_pipeline.monitoring.telling import Policy, release, update
 from openaq_pipeline.redact import clean
-from openaq_pipeline.reports import Notice, Receiver
+from openaq_pipeline.reports import Digest, Notice, Receiver
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +234,16 @@ def cleaned(notice: Notice) -> Notice:
     """Return a notice that holds no secret, whatever it was made of."""
     told = notice.condition
     condition = replace(told, title=clean(told.title), message=clean(told.message), hint=clean(told.hint))
-    return replace(notice, condition=condition)
+    members = tuple(replace(member, subject=clean(member.subject)) for member in notice.members)
+    return replace(notice, condition=condition, members=members, digest=_cleaned_digest(notice.digest))
+
+
+def _cleaned_digest(digest: Digest | None) -> Digest | None:
+    if digest is None:
+        return None
+    places = tuple(replace(place, name=clean(place.name)) for place in digest.places)
+    alerts = tuple(replace(alert, title=clean(alert.title)) for alert in digest.alerts)
+    return replace(digest, places=places, alerts=alerts)
 
 
 def _tried(channel: Receiver, notice: Notice, seconds: float, error: DeliveryError | None, *, given_up: bool) -> Tried:

@@ -7,7 +7,8 @@ from datetime import time, timedelta
 from openaq_pipeline.monitoring.channels import receivers
 from openaq_pipeline.monitoring.quiet import QuietHours
 from openaq_pipeline.monitoring.telling import Policy
-from openaq_pipeline.settings import NotificationSettings, Settings
+from openaq_pipeline.monitoring.weekly import Weekly
+from openaq_pipeline.settings import WEEKDAYS, NotificationSettings, Settings
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -19,6 +20,7 @@ def policy_of(settings: Settings) -> Policy:
         pause=timedelta(hours=told.group_hours),
         escalate_after=timedelta(hours=told.escalate_after_hours) if told.escalate_after_hours else None,
         quiet=_quiet(told, zone),
+        digest=Weekly(WEEKDAYS.index(told.digest.weekday), told.digest.hour, zone) if told.digest.enabled else None,
     )
 
 

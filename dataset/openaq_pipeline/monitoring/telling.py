@@ -14,7 +14,8 @@
    The end is told at the level that was told last, and so to whoever was told the beginning.
 9. A notice that is told is noted as told, and put into the outbox, in one change. It is never changed again: what joins
    later is another notice.
-10. `look_at` is when something that waits may be told, so that somebody looks again then, without another poll.
+10. A notice for a receiver that is there no more is given up when it is too old to help.
+11. `look_at` is when something that waits may be told, so that somebody looks again then, without another poll.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from msgspec.structs import replace
 
 from openaq_pipeline.monitoring import grouping
 from openaq_pipeline.monitoring.alerts import (
+    GIVE_UP_AFTER,
+    KEPT,
     SEVERITIES,
     Book,
     OpenCondition,
@@ -40,22 +43,26 @@ from openaq_pipeline.monitoring.alerts import (
 )
 from openaq_pipeline.monitoring.conditions import Assessment
 from openaq_pipeline.monitoring.quiet import QuietHours
-from openaq_pipeline.reports import Condition, Notice, Receiver, Severity
+from openaq_pipeline.monitoring.weekly import REMEMBERED, Weekly
+from openaq_pipeline.reports import Condition, Digest, Notice, Receiver, Severity
 
 MAX_OUTBOX = 300
 """With so much untold, further beginnings wait; they are told when there is room, if they still last."""
+
+SWITCHED_OFF = "This channel is switched off."
 
 Sort = Literal["begun", "recovered"]
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How and whom to tell: each receiver with the lowest level that it is told. `escalate_after` None: never."""
+    """How and whom to tell: each receiver with the lowest level that it is told; what is None never happens."""
 
     receivers: Mapping[Receiver, Severity]
     cooldown: timedelta
     pause: timedelta = timedelta(0)
     escalate_after: timedelta | None = None
     quiet: QuietHours | None = None
+    digest: Weekly | None = None
 
     def told(self, level: Severity) -> list[Receiver]:
         """Return who is told what has this level."""
@@ -91,6 +98,30 @@ def release(book: Book, now: datetime, policy: Policy) -> Book:
     return _Pen(book, now, policy).written()
 
 
+def digest_due(told: tuple[str, ...], now: datetime, policy: Policy) -> str | None:
+    """Return the name of the week of which a digest is to be told now; None: there is none, or nobody to be told."""
+    if policy.digest is None or not policy.told("info"):
+        return None
+    return policy.digest.due(told, now)
+
+
+def digest_told(book: Book, week: str) -> Book:
+    """Return the book with a week whose digest counts as told."""
+    return book if week in book.digests else replace(book, digests=(*book.digests, week)[-REMEMBERED:])
+
+
+def with_digest(book: Book, said: tuple[Condition, Digest], now: datetime, policy: Policy) -> Book:
+    """Return the book with a digest in the outbox, if it is still due: of one week once, however often called."""
+    week = digest_due(book.digests, now, policy)
+    if week is None:
+        return book
+    condition, digest = said
+    number = book.number + 1
+    notice = Notice(str(uuid5(book.id, str(number))), "digest", condition, began=now, digest=digest)
+    sent = tuple(Outgoing(notice, receiver, now, now) for receiver in policy.told(condition.severity))
+    return digest_told(replace(book, number=number, outbox=book.outbox + sent), week)
+
+
 def level_of(opened: OpenCondition, now: datetime, policy: Policy) -> Severity:
     """Return the level of a condition now: its own, or what it was raised to because it lasts."""
     own, span = rank(opened.condition.severity), policy.escalate_after
@@ -108,7 +139,9 @@ class _Pen:
 
     def __init__(self, book: Book, now: datetime, policy: Policy) -> None:
         self._book, self._now, self._policy = book, now, policy
-        self._number, self._outbox = book.number, list(book.outbox)
+        lost = [entry for entry in book.outbox if self._is_lost(entry)]
+        self._number, self._outbox = book.number, [entry for entry in book.outbox if entry not in lost]
+        self._undelivered = (*book.undelivered, *(replace(entry, last_error=SWITCHED_OFF) for entry in lost))[-KEPT:]
         self._open, self._over = dict(book.open), dict(book.over)
         self._told = {key: last for key, last in book.told.items() if self._is_recent(last.at, policy.cooldown)}
         self._groups = {name: at for name, at in book.groups.items() if self._is_recent(at, policy.pause)}
@@ -119,6 +152,8 @@ class _Pen:
         """Return the new version."""
         self._tell_ends()  # first: the end of one spell comes before the beginning of the next
         self._tell_beginnings()
+        if self._policy.digest is not None:
+            self._moments.append(self._policy.digest.next(self._now))
         return replace(
             self._book,
             number=self._number,
@@ -128,7 +163,11 @@ class _Pen:
             groups=self._groups,
             look_at=min((moment for moment in self._moments if moment > self._now), default=None),
             outbox=tuple(self._outbox),
+            undelivered=self._undelivered,
         )
+
+    def _is_lost(self, entry: Outgoing) -> bool:
+        return entry.channel not in self._policy.receivers and self._now - entry.queued > GIVE_UP_AFTER
 
     def _is_recent(self, at: datetime, span: timedelta) -> bool:
         """Say whether a span lasts; a clock that was far ahead for a while must not make it last for years."""

@@ -45,14 +45,19 @@ class Gate(H11Protocol):
         self._paused_at: float | None = None
         self._timer = self.loop.call_later(LOOK_SECONDS, self._look)
         if len(self.connections) > MOST_CONNECTIONS:
-            others = [each for each in self.connections if isinstance(each, Gate) and each is not self]
-            # One that is served goes only if all are, and then the one that takes longest over it.
-            min([each for each in others if each.is_waiting] or others, key=attrgetter("since")).cut()
+            self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._timer.cancel()
         super().connection_lost(exc)
+
+    def _make_room(self) -> None:
+        """Have another one go: one that is served only if all are, and then the one that takes longest over it."""
+        others = [each for each in self.connections if isinstance(each, Gate) and not each.transport.is_closing()]
+        if len(others) > MOST_CONNECTIONS:
+            others.remove(self)
+            min([each for each in others if each.is_waiting] or others, key=attrgetter("since")).cut()
 
     @property
     def is_waiting(self) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openaq_pipeline.errors import DeliveryError
 from openaq_pipeline.monitoring.channels import wording
 from openaq_pipeline.monitoring.channels.wording import Origin
+from openaq_pipeline.monitoring.picture import drawn
 from openaq_pipeline.reports import Notice, Receiver
 
 if TYPE_CHECKING:
@@ -47,12 +48,15 @@ class AppriseAddress:
         service = self._service()
         service.socket_connect_timeout = service.socket_read_timeout = timeout_seconds * SHARE
         done: list[bool] = []
+        picture = drawn(notice.digest) if notice.digest else None
         said = {
             "title": wording.headline(notice, self._origin),
             "body": wording.plain(notice, self._origin),
             "type": "success" if notice.kind == "recovered" else TYPES[notice.condition.severity],
         }
-        thread = threading.Thread(target=lambda: done.append(_notify(service, said)), name="apprise", daemon=True)
+        thread = threading.Thread(
+            target=lambda: done.append(_notify(service, said, picture)), name="apprise", daemon=True
+        )
         thread.start()
         thread.join(timeout_seconds)
         if not done:
@@ -92,13 +96,20 @@ def _made(address: str) -> NotifyBase | None:
     return Apprise.instantiate(address, asset=asset)
 
 
-def _notify(service: NotifyBase, said: dict[str, str]) -> bool:
+def _notify(service: NotifyBase, said: dict[str, str], picture: bytes | None) -> bool:
     """Send, and say whether it was taken; what a service's code raises is a no, and its text may be secret."""
     from apprise import Apprise  # noqa: PLC0415
+    from apprise.attachment.memory import AttachMemory  # noqa: PLC0415
 
     told: Any = Apprise(asset=service.asset)
     told.add(service)
+    # A service that takes no attachments goes without.
+    attached = [AttachMemory(content=picture, name="week.png", mimetype="image/png")] if picture else None  # type: ignore[no-untyped-call]
     try:
-        return bool(told.notify(title=said["title"], body=said["body"], notify_type=said["type"], body_format="text"))
+        return bool(
+            told.notify(
+                title=said["title"], body=said["body"], notify_type=said["type"], body_format="text", attach=attached
+            )
+        )
     except Exception:  # noqa: BLE001
         return False

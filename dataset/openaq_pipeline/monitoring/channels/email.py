@@ -17,8 +17,12 @@ from openaq_pipeline.monitoring.channels import wording
 from openaq_pipeline.monitoring.channels.deadline import Cutter, cutting
 from openaq_pipeline.monitoring.channels.posting import is_loopback
 from openaq_pipeline.monitoring.channels.wording import Origin
-from openaq_pipeline.reports import Notice
+from openaq_pipeline.monitoring.picture import WIDTH, drawn
+from openaq_pipeline.reports import Digest, Notice
 from openaq_pipeline.settings import EmailSettings
+
+PICTURE = "week@openaq-pipeline"
+"""What the HTML calls the picture of a look back."""
 
 PORTS = {"starttls": 587, "ssl": 465, "none": 25}
 
@@ -132,6 +136,10 @@ def message(notice: Notice, origin: Origin, settings: EmailSettings) -> EmailMes
     mail["Auto-Submitted"] = "auto-generated"  # keeps holiday replies away
     mail.set_content(text(notice, origin))
     mail.add_alternative(html(notice, origin), subtype="html")
+    if notice.digest:
+        page = mail.get_payload(1)  # the picture belongs to the HTML alone: multipart/related
+        if isinstance(page, EmailMessage):
+            page.add_related(drawn(notice.digest), "image", "png", cid=f"<{PICTURE}>", disposition="inline")
     return mail
 
 
@@ -148,12 +156,23 @@ def html(notice: Notice, origin: Origin) -> str:
         for name, value in wording.facts(notice, origin)
     )
     hint = wording.hint(notice)
+    picture, week = _week(notice.digest) if notice.digest else ("", "")
     return (
         f"<html><body style='font-family:sans-serif'><div style='border-left:6px solid {colour};padding-left:12px'>"
         f"<h2 style='color:{colour}'>{escape(wording.headline(notice, origin))}</h2>"
-        f"<p>{escape(wording.body(notice))}</p>{f'<p>{escape(hint)}</p>' if hint else ''}"
+        f"<p>{escape(wording.body(notice))}</p>{picture}{week}{f'<p>{escape(hint)}</p>' if hint else ''}"
         f"<table cellpadding='4'>{rows}</table></div></body></html>\n"
     )
+
+
+def _week(digest: Digest) -> tuple[str, str]:
+    """Return the picture of a look back, with words for who does not see it, and its lines."""
+    picture = (
+        f"<p><img src='cid:{PICTURE}' width='{WIDTH}' alt='{escape(wording.alt(digest))}'"
+        " style='max-width:100%;height:auto'></p>"
+    )
+    lines = "\n".join(wording.digest_lines(digest))
+    return picture, f"<pre style='font-size:13px'>{escape(lines)}</pre>"
 
 
 def _connect(settings: EmailSettings, timeout_seconds: float, cutter: Cutter, tls: ssl.SSLContext) -> smtplib.SMTP:

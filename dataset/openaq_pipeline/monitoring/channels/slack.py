@@ -20,6 +20,9 @@ from openaq_pipeline.settings import SlackSettings
 if TYPE_CHECKING:
     from slack_sdk.webhook import WebhookClient
 
+SECTION_CHARACTERS = 2900
+"""Slack takes 3,000 in a section."""
+
 REASONS = {
     "invalid_payload": "it does not understand the message",
     "invalid_token": "the address is not valid",
@@ -64,7 +67,8 @@ def slack_address(settings: SlackSettings) -> Address:
 def message(notice: Notice, origin: Origin) -> dict[str, Any]:
     """Return a notice as Block Kit. All of it is plain text, and escaped: nothing in it can mention or link."""
     headline = wording.headline(notice, origin)
-    paragraphs = [text for text in (wording.body(notice), wording.hint(notice)) if text]
+    week = "\n".join(wording.digest_lines(notice.digest)) if notice.digest else ""
+    paragraphs = [text for text in (wording.body(notice), week[:SECTION_CHARACTERS], wording.hint(notice)) if text]
     facts = [f"{name}: {value}" for name, value in wording.facts(notice, origin)]
     return {
         "text": escape(headline),  # what notifications and screen readers use

@@ -1,8 +1,9 @@
 """Alerts as JSON to an address of the user's own.
 
-The body is one object: `id`, `kind` (begun, recovered, test), `key`, `severity`, `title`, `message`, `hint`, `began`,
-`ended` (null while it lasts), `environment`, `host`. `Idempotency-Key` repeats the id: a notice may come twice. With
-a secret set, `X-Signature-256` is `sha256=` and the hexadecimal HMAC-SHA256 of the body's bytes under that secret.
+The body is one object: `id`, `kind` (begun, recovered, digest, test), `key`, `severity`, `title`, `message`, `hint`,
+`began`, `ended` (null while it lasts), `provider`, `count` and `members` (of several that are told together: up to 50),
+`digest` (null but for that kind), `environment`, `host`. `Idempotency-Key` repeats the id: a notice may come twice.
+With a secret set, `X-Signature-256` is `sha256=` and the hexadecimal HMAC-SHA256 of the body's bytes under that secret.
 """
 
 from __future__ import annotations
@@ -115,6 +116,10 @@ def payload(notice: Notice, origin: Origin) -> bytes:
             "hint": condition.hint,
             "began": notice.began,
             "ended": notice.ended,
+            "provider": condition.provider,
+            "count": notice.count,
+            "members": notice.members,
+            "digest": notice.digest,
             "environment": origin.environment,
             "host": origin.host,
         }

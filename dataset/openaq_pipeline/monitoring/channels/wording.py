@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from openaq_pipeline.reports import Condition, Notice, Severity
+from openaq_pipeline.monitoring.health import in_words
+from openaq_pipeline.reports import Condition, Digest, Notice, Severity
 
 RECOVERED_COLOUR, RECOVERED_MARK = "#2e7d32", ":large_green_circle:"
 COLOURS: dict[Severity, str] = {"info": "#1565c0", "warning": "#b26a00", "error": "#c62828", "critical": "#7f0000"}
@@ -16,6 +18,10 @@ MARKS: dict[Severity, str] = {
     "error": ":large_orange_circle:",
     "critical": ":red_circle:",
 }
+
+
+DIGEST_LINES = 10
+"""So many locations stand in a text; the picture has more."""
 
 
 class Origin(NamedTuple):
@@ -35,8 +41,8 @@ class Origin(NamedTuple):
 
 def level(notice: Notice) -> str:
     """Return the word that comes first: the severity, or that it is over."""
-    if notice.kind == "test":
-        return "Test"
+    if notice.kind in {"test", "digest"}:
+        return "Test" if notice.kind == "test" else "The week"
     return "Recovered" if notice.kind == "recovered" else notice.condition.severity.capitalize()
 
 
@@ -61,6 +67,32 @@ def body(notice: Notice) -> str:
     return f"It is over. It was: {said}" if notice.kind == "recovered" and said and notice.count == 1 else said
 
 
+def digest_lines(digest: Digest) -> Iterator[str]:
+    """Yield a look back line by line: the worst locations with their days, and the alerts with how long they lasted."""
+    if digest.places:
+        yield "Worst locations, percent complete:"
+        yield f"  {' '.join(f'{day:%a}' for day in digest.days)}"
+        for place in digest.places[:DIGEST_LINES]:
+            days = " ".join("  -" if day is None else f"{day:>3}" for day in place.days)
+            yield f"  {days}  {one_line(place.name, 80)}"
+    if digest.alerts:
+        yield "Alerts:"
+        for alert in digest.alerts:
+            lasted = f"lasted {in_words(alert.ended - alert.began)}" if alert.ended else "still lasts"
+            yield f"  {alert.began:%Y-%m-%d %H:%M} UTC, {lasted}: {one_line(alert.title, 120)}"
+    if digest.more_alerts:
+        yield f"  and {digest.more_alerts:,} more"
+
+
+def alt(digest: Digest) -> str:
+    """Return what the picture of a look back shows, in words for who can't see it."""
+    known = [(place, [day for day in place.days if day is not None]) for place in digest.places]
+    worst = [f"{one_line(place.name, 60)} {sum(days) // len(days)} %" for place, days in known if days][:3]
+    whole = "" if digest.completeness is None else f" {digest.completeness:.1f} % in all."
+    said = f" Worst: {', '.join(worst)}." if worst else ""
+    return f"Percent complete by location and day, {digest.days[0]:%d %b} to {digest.days[-1]:%d %b %Y}.{whole}{said}"
+
+
 def hint(notice: Notice) -> str:
     """Return what to do; empty when it is over or there is no advice."""
     return "" if notice.kind == "recovered" else one_line(notice.condition.hint, 1000)
@@ -69,16 +101,22 @@ def hint(notice: Notice) -> str:
 def plain(notice: Notice, origin: Origin) -> str:
     """Return what a notice says in plain text, without its headline."""
     told = "\n".join(f"{name}: {value}" for name, value in facts(notice, origin))
-    return "\n\n".join(part for part in (body(notice), hint(notice), told) if part) + "\n"
+    week = "\n".join(digest_lines(notice.digest)) if notice.digest else ""
+    return "\n\n".join(part for part in (body(notice), week, hint(notice), told) if part) + "\n"
 
 
 def facts(notice: Notice, origin: Origin) -> list[tuple[str, str]]:
     """Return name and value of what helps to place the notice."""
+    here = [
+        ("Environment", one_line(origin.environment, 200) or "not named"),
+        ("Host", one_line(origin.host, 200)),
+    ]
+    if notice.digest:
+        return [*here, ("Days by the clocks of", notice.digest.timezone)]
     found = [
         ("Level", notice.condition.severity),
         ("Condition", one_line(notice.condition.key, 200)),
-        ("Environment", one_line(origin.environment, 200) or "not named"),
-        ("Host", one_line(origin.host, 200)),
+        *here,
         ("Began", stamp(notice.began)),
     ]
     return [*found, ("Ended", stamp(notice.ended))] if notice.ended else found

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.model import Window
@@ -38,25 +38,18 @@ def _moment(given: object) -> str:
     return text
 
 
-def _numbers(count: int, limits: Sequence[float]) -> Any:
-    def check(given: str) -> str:
-        try:
-            found = [float(each) for each in given.split(",")]
-        except ValueError:
-            found = []
-        if len(found) != count or not all(-most <= each <= most for each, most in zip(found, limits, strict=True)):
-            raise ValueError(f"must be {count} numbers of degrees with commas between them")
-        return given
-
-    return check
-
-
 Moment = Annotated[
     str,
     BeforeValidator(_moment),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}),
 ]
-DEGREES = r"-?[0-9]{1,3}(\.[0-9]{1,9})?"
+FRACTION = r"(\.[0-9]{1,9})?"
+LATITUDE = rf"-?(90(\.0{{1,9}})?|[1-8]?[0-9]{FRACTION})"
+LONGITUDE = rf"-?(180(\.0{{1,9}})?|(1[0-7][0-9]|[1-9]?[0-9]){FRACTION})"
+Box = Annotated[str, Field(pattern=f"^{LONGITUDE},{LATITUDE},{LONGITUDE},{LATITUDE}$")]
+Point = Annotated[str, Field(pattern=f"^{LATITUDE},{LONGITUDE}$")]
+Country = Annotated[str, Field(pattern="^[A-Za-z]{2}$")]
+Words = Annotated[str, Field(min_length=1, max_length=LONGEST_SEARCH)]
 Ids = Annotated[list[Annotated[int, Field(ge=1, le=LARGEST_ID)]], Field(max_length=MOST_IDS)]
 
 
@@ -81,28 +74,21 @@ class Paged(BaseModel):
 class LocationsAsked(Paged):
     """Which locations."""
 
-    search: str | None = Field(
-        None,
-        min_length=1,
-        max_length=LONGEST_SEARCH,
-        description="In id, name, locality, country or provider, whatever the case.",
+    search: Words | None = Field(
+        None, description="Words in id, name, locality, country or provider, whatever the case."
     )
     status: State | None = Field(None, description="How the copy is.")
-    iso: str | None = Field(None, pattern=r"^[A-Za-z]{2}$", description="The country's code in ISO 3166-1.")
+    iso: Country | None = Field(None, examples=["NP"], description="The country's code in ISO 3166-1.")
     parameters_id: Ids | None = Field(None, description="Locations with a sensor of one of these parameters.")
     licenses_id: Ids | None = Field(None, description="Locations with one of these licences.")
     monitor: bool | None = Field(None, description="Of reference grade, or not.")
     mobile: bool | None = Field(None, description="Moving, or not.")
-    bbox: Annotated[str, AfterValidator(_numbers(4, (180, 90, 180, 90)))] | None = Field(
-        None,
-        pattern=f"^{DEGREES},{DEGREES},{DEGREES},{DEGREES}$",
-        description="`minLon,minLat,maxLon,maxLat` in degrees, WGS 84.",
-        examples=["85.2,27.6,85.5,27.8"],
+    bbox: Box | None = Field(
+        None, description="`minLon,minLat,maxLon,maxLat` in degrees, WGS 84.", examples=["85.2,27.6,85.5,27.8"]
     )
-    coordinates: Annotated[str, AfterValidator(_numbers(2, (90, 180)))] | None = Field(
+    coordinates: Point | None = Field(
         None,
-        pattern=f"^{DEGREES},{DEGREES}$",
-        description="`latitude,longitude` in degrees, the middle of a circle of `radius`.",
+        description="`latitude,longitude` in degrees, WGS 84: the middle of a circle of `radius`.",
         examples=["27.7,85.3"],
     )
     radius: int = Field(1_000, ge=1, le=MAX_RADIUS_METRES, description="Metres around `coordinates`.")
@@ -140,10 +126,8 @@ class MapAsked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    parameter: str | None = Field(
+    parameter: Words | None = Field(
         None,
-        min_length=1,
-        max_length=LONGEST_SEARCH,
         description="OpenAQ's name of the parameter whose last values are wanted; without it they are null.",
         examples=["pm25"],
     )
