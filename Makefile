@@ -8,7 +8,7 @@ PEERS  := .venv-peers
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check format security fuzz lock bench bench-peers faults faults-long mutants install clean
+.PHONY: help run test lint check format security fuzz lock bench bench-peers faults faults-long mutants install clean screenshots
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ bench: $(VENV)/.dev  ## Print the benchmark tables (benchmarks/README.md)
 
 bench-peers: $(VENV)/.dev $(PEERS)/.made  ## Compare with other ways to keep a copy (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.peers
+
+screenshots: $(VENV)/.dev  ## Draw the pictures of the pages in docs/images anew (wants Chromium and faketime)
+	$(BIN)/python -m tests.web.screenshots
 
 install: $(VENV)/.dev  ## Make .venv with everything a developer needs
 

@@ -36,11 +36,13 @@ def tab(
     size: tuple[int, int] = DESKTOP,
     scheme: Any = "light",
     script: bool = True,
+    scale: float = 1,
     errors: tuple[str, ...] = (),
 ) -> Iterator[Page]:
     """Open a page; at the end it must have asked nobody but its own server, and have had no error but `errors`."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
+        device_scale_factor=scale,
         color_scheme=scheme,
         java_script_enabled=script,
         accept_downloads=True,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
@@ -33,6 +36,10 @@ CALENDAR_DAYS = 371
 """53 weeks: a year, and the week that it began in."""
 
 
+AT_ONCE, WAIT_SECONDS = 4, 20.0
+"""So many read series at a time, each a few megabytes a year of it; others wait so long."""
+
+
 class Station(NamedTuple):
     """A location that is known or selected, and the time that its clocks show."""
 
@@ -47,16 +54,32 @@ class Station(NamedTuple):
 def location_pages(look: Look) -> APIRouter:
     """Return the routes."""
     router = APIRouter(include_in_schema=False)
+    turns = threading.BoundedSemaphore(AT_ONCE)
 
     @router.get("/locations/{location_id}")
     def page(request: Request, location_id: str) -> HTMLResponse:
-        return _page(request, look, _station(look, location_id))
+        station = _station(look, location_id)
+        with _turn(turns):
+            return _page(request, look, station)
 
     @router.get("/locations/{location_id}/series.json")
     def drawn(request: Request, location_id: str) -> Response:
-        return _drawn(request, look, _station(look, location_id))
+        station = _station(look, location_id)
+        with _turn(turns):
+            return _drawn(request, look, station)
 
     return router
+
+
+@contextmanager
+def _turn(turns: threading.BoundedSemaphore) -> Iterator[None]:
+    """Wait for one's turn to read."""
+    if not turns.acquire(timeout=WAIT_SECONDS):
+        raise Failure(503, "Too many are reading series", "Ask again in a moment.", {"Retry-After": "10"})
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 def _station(look: Look, location_id: str) -> Station:

@@ -22,6 +22,8 @@ from openaq_pipeline.web.wording import number_in
 __all__ = ["HERE", "pages"]
 
 RECENT_RUNS = 6
+SHOWN_ALERTS = 100
+"""Each location may have one, and nobody reads ten thousand; all are in the API."""
 
 
 def pages(look: Look) -> APIRouter:
@@ -122,7 +124,8 @@ def _alerts(request: Request, look: Look) -> HTMLResponse:
     context = {
         "now": seen.at,
         "read": book is not None,
-        "open": _open(book) or [],
+        "open": (_open(book) or [])[:SHOWN_ALERTS],
+        "number": len(book.open) if book else 0,
         "past": book.past[::-1] if book else (),
         "untold": untold,
     }
