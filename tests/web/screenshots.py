@@ -74,8 +74,9 @@ def live(folder: Path) -> Program:
 def run(program: Program, clock: Clock, moment: datetime) -> None:
     """Have one run at a moment."""
     clock.set(moment)
-    finished = program.load(**at(moment))
-    assert finished.code == 0, finished.err
+    with program.start("incremental_loader.py", **at(moment)) as process:
+        _, error = process.communicate()
+    assert process.returncode == 0, error
 
 
 def rows(program: Program) -> list[Measurement]:

@@ -104,6 +104,7 @@ def test_hostile_names_are_shown_as_they_are_but_for_what_would_move_other_text(
             for each in page.locator(".place a").all()
         ]
         assert max(heights) < 60  # two lines
+        expect(page.locator(".place .why").first).to_contain_text("is parked, next try")
         page.goto(f"{address}/map")
         page.wait_for_load_state("networkidle")
         page.locator("#canvas").press("n")
