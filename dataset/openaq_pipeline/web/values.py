@@ -91,7 +91,8 @@ class LastValues:
             self._current.move_to_end(parameter)
             while len(self._current) > KEPT_PARAMETERS:
                 self._next.pop(self._current.popitem(last=False)[0], None)
-        current.done.wait(PATIENCE_SECONDS)
+        if time.monotonic() - current.began < PATIENCE_SECONDS:  # later ones take what is there
+            current.done.wait(PATIENCE_SECONDS)
         return current.values
 
     def _taken_over(self, parameter: str) -> _Pass | None:
