@@ -144,7 +144,7 @@
   }
 
   function labels(seen, size, width) {
-    const taken = seen.map((p) => [sx(p.x) - size, sy(p.y) - size, sx(p.x) + size, sy(p.y) + size]);
+    const taken = seen.map((p) => [sx(p.x) - size - 3, sy(p.y) - size, sx(p.x) + size + 3, sy(p.y) + size]);
     pen.font = `600 12px ${getComputedStyle(document.body).fontFamily}`;
     pen.textBaseline = "middle"; pen.textAlign = "left"; pen.lineJoin = "round";
     for (const p of seen) {
