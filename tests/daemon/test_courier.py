@@ -103,7 +103,7 @@ def test_what_a_receiver_missed_is_told_once_when_it_is_back_and_without_another
     refusing: Running, program: Program, hook: Receiver, schedule: Schedule
 ) -> None:
     hook.answer = status(503)
-    daemon = schedule(code=QUICK_LOOKS)
+    daemon = schedule(code=PATIENT_LOOKS)
     daemon.logs("The next run is due at")
     (missed,), asked = hook.received, refusing.requests.total
     hook.answer = status(200)
@@ -122,7 +122,7 @@ def test_a_receiver_that_hangs_delays_neither_the_end_of_the_daemon_nor_loses_th
     refusing: Running, program: Program, hook: Receiver, schedule: Schedule
 ) -> None:
     hook.answer = status(503)
-    daemon = schedule(code=QUICK_LOOKS)
+    daemon = schedule(code=PATIENT_LOOKS)
     daemon.logs("The next run is due at")
     hook.answer = hang
     let_the_wait_be_over(program.data)
@@ -235,7 +235,7 @@ def test_what_waits_for_its_time_and_the_digest_come_without_another_run(
     place: Running, program: Program, hook: Receiver, schedule: Schedule
 ) -> None:
     tell_to(program, hook)
-    daemon = schedule(code=QUICK_LOOKS)
+    daemon = schedule(code=PATIENT_LOOKS)
     daemon.logs("The next run is due at")
     assert AlertFile(program.data).read().digests, "that of the week it began in counts as told"
     assert hook.received == []

@@ -250,7 +250,7 @@ MUTANTS = (
     Mutant(
         "the kernel may end the daemon in the place of its run",
         "daemon/child.py",
-        "        _give_way(self._process.pid)\n",
+        "        _give_way(self._process.pid, PAGE_SCORE if command[0] == PAGE else SCORE)\n",
         "",
         f"tests/faults/test_memory.py::{STARVED}",
         long=True,
@@ -380,8 +380,8 @@ MUTANTS = (
     Mutant(
         "a run of the daemon is given every secret",
         "daemon/child.py",
-        "not in withheld}",
-        "is not None}",
+        "not in NO_USE_FOR.get(command, set())",
+        "is not None",
         "tests/daemon/test_secrets.py::test_a_child_is_given_the_secrets_that_it_needs_and_no_other",
     ),
 )

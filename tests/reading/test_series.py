@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openaq_pipeline.columns import HISTORY, to_table
-from openaq_pipeline.errors import StorageError
+from openaq_pipeline.errors import ConfigError, StorageError
 from openaq_pipeline.model import Measurement, Window
 from openaq_pipeline.reading import series as reading
 from openaq_pipeline.reading.series import Series, series
@@ -204,6 +204,15 @@ def test_where_there_is_nothing_nothing_is_drawn(folder: Path) -> None:
     store(folder, 5, made(5, at("2026-01-01"), 24), None)
     assert series(folder, 5, Window(datetime.min.replace(tzinfo=START.tzinfo), START), most_points=100) != ()
     assert series(folder, 5, Window(at("2027-01-01"), at("2028-01-01")), most_points=100) == ()
+
+
+def test_more_rows_than_memory_has_room_for_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(folder, 5, made(5, at("2024-12-20"), 24 * 60), at("2025-02-01"))
+    monkeypatch.setattr(reading, "MOST_ROWS", 1000)
+    with pytest.raises(ConfigError, match="too many") as caught:
+        series(folder, 5, ALL, most_points=100)
+    assert "shorter" in str(caught.value.hint)
+    assert series(folder, 5, Window(at("2024-01-01"), at("2024-12-31")), most_points=100) != ()
 
 
 def test_a_damaged_file_is_an_error(folder: Path) -> None:

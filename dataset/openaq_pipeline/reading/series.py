@@ -15,6 +15,7 @@ drawn as part of the line. All of them are counted, and told as far as there is 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -23,16 +24,22 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.model import Window
 from openaq_pipeline.quality.rules import SENTINELS
+from openaq_pipeline.reading.folder import history_file, years
 from openaq_pipeline.reading.location import read_columns
 
 COLUMNS = ("sensors_id", "parameter", "units", "value", "datetime", "has_flags", "issues")
 
 LEAST_POINTS = 5
 """Two points and a gap of one bucket, and the first and the last row."""
+
+MOST_ROWS = 10_000_000
+"""More rows than this are not drawn at once: they take half a gigabyte. Ten hourly years of ten sensors are 900,000."""
 
 MOST_ODD = 500
 """So many odd rows of a sensor are told."""
@@ -89,8 +96,10 @@ def series(
     """Return the series of each sensor that has a row in the window (start, end], by parameter and id.
 
     None of them has more than `most_points`, gaps with them, of which there are at least `LEAST_POINTS`. `parameters`
-    by name and `sensors_ids` leave others out; None: all. Raises `StorageError` for files that can't be read.
+    by name and `sensors_ids` leave others out; None: all. Raises `StorageError` for files that can't be read, and
+    `ConfigError` for a window with more than `MOST_ROWS` in the history.
     """
+    _check_size(folder, location_id, window)
     table = read_columns(folder, location_id, window, COLUMNS)
     found = [
         _drawn(rows, max(most_points, LEAST_POINTS))
@@ -99,6 +108,17 @@ def series(
         and (sensors_ids is None or rows.sensors_id in sensors_ids)
     ]
     return tuple(sorted(found, key=lambda each: (each.parameter, each.sensors_id)))
+
+
+def _check_size(folder: Path, location_id: int, window: Window) -> None:
+    """Raise `ConfigError` for too many rows, by the footers of the history's files; a broken one is told in reading."""
+    rows = 0
+    for year in years(folder, location_id):
+        if window.start.year <= year <= window.end.year:
+            with suppress(OSError, pa.ArrowException):
+                rows += pq.read_metadata(history_file(folder, location_id, year)).num_rows
+    if rows > MOST_ROWS:
+        raise ConfigError(f"These are up to {rows:,} rows, too many to be drawn at once", hint="Choose a shorter time.")
 
 
 class _Rows(NamedTuple):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from openaq_pipeline.audit.calendar import CalendarWork
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import selections
-from openaq_pipeline.wiring import Stores
+
+if TYPE_CHECKING:
+    from openaq_pipeline.wiring import Stores
 
 MOST_DAYS = 3660
 STORE_FILES = (".state.json", "locations.json", ".selections.json")
@@ -49,6 +51,8 @@ def calendar(settings: Settings, location_id: int, now: datetime, *, days: int) 
 
     Raises `StorageError` for files that can't be read, `FatalError` for those of a newer version of this program.
     """
+    from openaq_pipeline.audit.calendar import CalendarWork  # noqa: PLC0415 - loads numpy and Arrow
+
     found = CalendarWork(_loaded.stores(settings, now), location_id, now, lambda: None).months(
         max(1, min(days, MOST_DAYS))
     )
@@ -67,6 +71,8 @@ class _Loaded:
 
     def stores(self, settings: Settings, now: datetime) -> Stores:
         """Return the stores of a data folder, to be read only."""
+        from openaq_pipeline.wiring import Stores  # noqa: PLC0415 - with what it takes to ask OpenAQ
+
         with self._guard:
             marks = [_stamp(settings.data_dir / name) for name in STORE_FILES]
             if self._stores is None or self._settings is not settings or self._marks != marks:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from openaq_pipeline.model import License, LicenseTerms, Location
-from openaq_pipeline.reading.series import Series
 from openaq_pipeline.web.drawing import curve
 from openaq_pipeline.web.wording import parameter, plain, unit
+
+if TYPE_CHECKING:  # Arrow is loaded where rows are read
+    from openaq_pipeline.reading.series import Series
 
 WIDTH, HEIGHT = 800, 150
 SHOWN_ODD = 200
