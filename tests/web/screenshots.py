@@ -96,7 +96,7 @@ def pictures(browser: Browser, address: str) -> Iterator[tuple[str, bytes]]:
     yield "location", taken(browser, address, f"/locations/{PLACE}", "light", (1160, 1400))
     yield "calendar", taken(browser, address, f"/locations/{PLACE}", "light", (1160, 1400), only=".calendars")
     yield "map", taken(browser, address, "/map?parameter=pm25", "light", (1160, 820))
-    yield "phone", taken(browser, address, "/", "dark", (390, 844))
+    yield "phone", taken(browser, address, "/#places", "dark", (390, 844))
 
 
 def taken(

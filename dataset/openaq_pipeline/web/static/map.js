@@ -16,7 +16,7 @@
   const latitude = (y) => (Math.atan(Math.exp((0.5 - y) * 2 * Math.PI)) * 360) / Math.PI - 90;
   const sx = (x) => (x - view.x) * view.scale + frame.clientWidth / 2;
   const sy = (y) => (y - view.y) * view.scale + frame.clientHeight / 2;
-  const most = () => 4e7, least = () => Math.max(frame.clientWidth, 200) * 0.6;
+  const most = () => 4e7, least = () => Math.max(frame.clientWidth, 200) * 0.95;
 
   function fit(some) {
     const xs = some.map((p) => p.x), ys = some.map((p) => p.y);
@@ -144,7 +144,7 @@
   }
 
   function labels(seen, size, width) {
-    const taken = seen.map((p) => [sx(p.x) - size, sy(p.y) - size, sx(p.x) + size, sy(p.y) + size]);
+    const taken = seen.map((p) => [sx(p.x) - size - 3, sy(p.y) - size, sx(p.x) + size + 3, sy(p.y) + size]);
     pen.font = `600 12px ${getComputedStyle(document.body).fontFamily}`;
     pen.textBaseline = "middle"; pen.textAlign = "left"; pen.lineJoin = "round";
     for (const p of seen) {
