@@ -8,7 +8,7 @@ PEERS  := .venv-peers
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check format security fuzz lock bench bench-peers faults faults-long mutants install clean screenshots
+.PHONY: help run test test-long lint check format security fuzz lock bench bench-peers faults faults-long mutants install clean screenshots
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ run: $(VENV)/.runtime  ## Run the main job once and show what it got (without a 
 
 test: $(VENV)/.dev  ## Run the tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal tests
+
+test-long: $(VENV)/.dev  ## The same with every example and every fault
+	$(BIN)/python -m pytest -n 4 --dist worksteal --long tests
 
 faults: $(VENV)/.dev  ## Produce faults on purpose, a few of each, and count what is lost (under a minute)
 	$(BIN)/python -m pytest -n 4 --dist worksteal tests/faults

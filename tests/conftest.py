@@ -20,6 +20,7 @@ from hypothesis import settings
 from openaq_pipeline.simulator.app import Options
 from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds.base import World
+from tests import often
 from tests.faults import table
 
 # A deadline for each example is a timed assertion: on a busy machine it fails what is right.
@@ -36,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     table.settle_seed(config)
+    often.settle(long=config.option.long)
     if not hasattr(config, "workerinput"):  # the workers of xdist start after this
         # As an installation does: hundreds of starts of the program would compile it anew, which is half of their cost.
         compileall.compile_dir(ROOT / "dataset", quiet=2)

@@ -25,6 +25,7 @@ from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings, SeriesTests, ValidationSettings
 from tests.measurements import measurement
 from tests.memory import MemoryMetadata, MemoryRejects, MemoryRows, MemoryState
+from tests.often import examples
 
 HERE = 7
 SENSORS = (Sensor(71, 2, "pm25", "µg/m³"), Sensor(72, 10, "o3", "ppm"), Sensor(73, 100, "temperature", "c"))
@@ -257,6 +258,6 @@ class IngestMachine(RuleBasedStateMachine):
 
 
 IngestMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(150), stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestIngest = IngestMachine.TestCase

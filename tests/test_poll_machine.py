@@ -21,6 +21,7 @@ from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import DataSettings, Settings, ValidationSettings
 from tests.measurements import described
 from tests.memory import MemoryMetadata, MemoryRejects, MemoryRows, MemoryState
+from tests.often import examples
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -176,7 +177,7 @@ polls = st.lists(
 )
 
 
-@hypothesis(max_examples=60, deadline=None)
+@hypothesis(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 2**32), polls)
 def test_whatever_happens_in_between_every_row_that_came_is_stored_once(
     seed: int, steps: list[tuple[int, int | None, int | None]]

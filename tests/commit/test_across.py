@@ -22,6 +22,7 @@ from openaq_pipeline.settings import SeriesTests, ValidationSettings
 from openaq_pipeline.storage.locations import LocationFiles
 from tests.measurements import measurement
 from tests.memory import MemoryRejects, MemoryRows
+from tests.often import examples
 
 ID = 7
 MONTHS = [datetime(2025, 12, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)]
@@ -82,7 +83,7 @@ portions = st.lists(
 
 
 @settings(
-    max_examples=75,
+    max_examples=examples(75),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )

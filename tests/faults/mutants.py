@@ -136,6 +136,7 @@ MUTANTS = (
         "yield step if first_hole is None else Step(step.page, first_hole[0].start)",
         "yield step",
         "tests/openaq/test_series.py::test_around_poison_rows_everything_else_is_read_and_nothing_claimed",
+        long=True,
     ),
     Mutant(
         "a move to the history is sealed before it is written",
@@ -238,6 +239,7 @@ MUTANTS = (
         "watermark=max(known) if known else None)",
         "tests/incremental/test_watermark.py::"
         "test_it_is_never_past_now_never_past_what_was_reached_and_never_moves_back",
+        long=True,
     ),
     Mutant(
         "a full disk is told to nobody",
@@ -376,6 +378,7 @@ MUTANTS = (
         "ParameterId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]",
         "ParameterId = int",
         "tests/openaq/test_limits.py::test_whatever_is_taken_for_a_row_fits_into_the_history",
+        long=True,
     ),
     Mutant(
         "a run of the daemon is given every secret",

@@ -14,6 +14,7 @@ from openaq_pipeline.incremental import columns
 from openaq_pipeline.incremental.merge import merge
 from openaq_pipeline.model import Key, Measurement
 from tests.measurements import measurement
+from tests.often import examples
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HERE = 7
@@ -51,7 +52,7 @@ def without_issues(found: list[Measurement]) -> list[Measurement]:
     return [msgspec.structs.replace(row, issues=()) for row in found]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(rows, max_size=25), st.lists(rows, max_size=25))
 def test_columns_merge_as_rows_do(before: list[Measurement], incoming: list[Measurement]) -> None:
     stored = merge([], before).rows

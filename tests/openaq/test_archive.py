@@ -230,8 +230,7 @@ def test_a_file_this_user_may_not_read_is_a_problem(opened: Open, tmp_path: Path
 
 def test_more_than_a_thousand_files_are_listed(bucket: Bucket, opened: Open) -> None:
     days = [date(2020, 1, 1) + timedelta(days=number) for number in range(1100)]
-    for day in days:
-        bucket.put(archive_path(7, day), b"")
+    bucket.put_many(archive_path(7, day) for day in days)
     assert [file.day for file in opened(bucket.settings).files(7, ALWAYS)] == days
 
 

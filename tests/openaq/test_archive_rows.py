@@ -26,6 +26,7 @@ from openaq_pipeline.openaq.archive_rows import ArchiveRows
 from tests.archive_files import archive_csv, archive_path
 from tests.conftest import ROOT
 from tests.measurements import measurement
+from tests.often import examples
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HEADER = "location_id,sensors_id,location,datetime,lat,lon,parameter,units,value\n"
@@ -279,7 +280,7 @@ def test_a_field_too_many_is_not_taken_for_the_mark_of_its_file(read: Read) -> N
 PIECES = st.sampled_from([*NO_MEASUREMENTS.values(), "\n", ",~0\n", '"\n', '""\n', 'x"\n', "\r\n", ",,,,,,,,\n"])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.lists(st.lists(st.one_of(PIECES, st.integers(0, 23)), max_size=6), min_size=1, max_size=4))
 def test_no_line_is_lost_to_a_broken_one(shelf: Path, days: list[list[str | int]]) -> None:
     texts = [
@@ -298,7 +299,7 @@ VALUES = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 NAMES = st.text(st.characters(codec="utf-8"), max_size=5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 300), VALUES), max_size=30), NAMES)
 def test_what_was_measured_is_what_is_read(shelf: Path, known: list[tuple[int, int, float | None]], name: str) -> None:
     rows = {}

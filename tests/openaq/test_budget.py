@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from openaq_pipeline.errors import Stopped, StorageError
 from openaq_pipeline.openaq.budget import HOUR_SECONDS, MINUTE_SECONDS, Budget, ledger_path
+from tests.often import examples
 
 TOLERANCE_SECONDS = 1e-6
 DATASET = Path(__file__).parents[2] / "dataset"
@@ -111,7 +112,7 @@ pauses = st.one_of(st.just(0.0), st.floats(0, 90), st.sampled_from([59.9, 60, 61
     before=st.lists(pauses, min_size=1, max_size=30),
     boot=st.floats(0, 1e7),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_each_request_leaves_as_soon_as_both_limits_allow_it_and_never_sooner(
     per_minute: int, per_hour: int, before: list[float], boot: float
 ) -> None:
@@ -144,7 +145,7 @@ def test_each_request_leaves_as_soon_as_both_limits_allow_it_and_never_sooner(
     ),
     per_minute=st.integers(1, 4),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_reboots_never_let_too_many_through_and_never_cost_more_than_an_hour(
     boots: list[tuple[float, float, list[float]]], per_minute: int
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from openaq_pipeline.errors import Stopped
 from openaq_pipeline.incremental.plan import reserve_for
 from openaq_pipeline.openaq.budget import HOUR_SECONDS, MINUTE_SECONDS, Budget, Reserve
+from tests.often import examples
 from tests.openaq.conftest import FakeTime
 
 PER_MINUTE, PER_HOUR = 6, 20
@@ -65,7 +66,7 @@ def test_a_backfill_beside_a_poll_that_needs_everything_still_gets_its_one_reque
             backfill.acquire()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 900), st.booleans()), max_size=60))
 def test_a_poll_within_its_reserve_never_waits_and_nobody_oversteps_the_limits(steps: list[tuple[float, bool]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,7 @@ from openaq_pipeline.model import Location, Measurement, Page, Reject, Window
 from openaq_pipeline.openaq.api import PAGE_LIMIT
 from openaq_pipeline.openaq.series import MAX_SPLITS, SMALLEST_WINDOW, Step, walk
 from tests.measurements import measurement
+from tests.often import examples
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -111,7 +112,7 @@ def laid_out(drawn: list[tuple[int, int, int]]) -> list[datetime]:
 
 
 @given(drawn=runs, start=st.integers(-5, 2000), length=st.integers(1, 2_000_000))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_a_walk_shows_all_rows_of_its_window_and_no_others(
     drawn: list[tuple[int, int, int]], start: int, length: int
 ) -> None:
@@ -200,7 +201,7 @@ def test_broken_rows_count_towards_a_full_page() -> None:
 
 
 @given(late=st.lists(st.integers(1, 2600), max_size=20), at=st.integers(1, 2))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 def test_late_rows_between_two_pages_shift_nothing_and_those_ahead_are_read(late: list[int], at: int) -> None:
     source = Source(every(2500, 60))
     before = set(source.stamps)
@@ -238,7 +239,7 @@ def within_a_part(lost: set[datetime], poison: set[datetime]) -> bool:
 
 
 @given(poison=st.sets(st.integers(1, 720), min_size=1, max_size=3), seconds=st.sampled_from([3600, 900]))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_around_poison_rows_everything_else_is_read_and_nothing_claimed(poison: set[int], seconds: int) -> None:
     bad = {START + hour * HOUR for hour in poison}
     source = Source(every(720 * 3600 // seconds, seconds), bad)

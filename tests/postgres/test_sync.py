@@ -22,6 +22,7 @@ from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.postgres import files, sink
 from openaq_pipeline.storage.postgres.text import Block, block_of_batch, blocks_of_rows
 from tests.measurements import measurement
+from tests.often import examples
 from tests.postgres.copies import Copy, by_key
 from tests.postgres.folders import END, SEEN, location, rows, seal, write_history, write_live, write_locations
 from tests.postgres.server import Server
@@ -383,7 +384,7 @@ def test_the_daily_view_gives_figures_by_the_day_of_the_stamp(copy: Copy) -> Non
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.tuples(TEXT, TEXT, TEXT),
     st.lists(TEXT, max_size=3),

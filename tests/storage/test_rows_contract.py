@@ -14,6 +14,7 @@ from openaq_pipeline.model import Measurement, Stored, file_order
 from openaq_pipeline.ports import RowStore
 from openaq_pipeline.storage.locations import LocationFiles
 from tests.memory import MemoryRows
+from tests.often import examples
 from tests.storage.rows import ALL, ID, NOW, grid, hour, row
 
 Make = Callable[[], RowStore]
@@ -149,7 +150,7 @@ changes = st.tuples(cuts, st.lists(st.tuples(st.integers(0, 12), st.integers(1, 
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )

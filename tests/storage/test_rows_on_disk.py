@@ -23,6 +23,7 @@ from openaq_pipeline.model import Measurement, Stored
 from openaq_pipeline.storage import locations
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.view import View
+from tests.often import examples
 from tests.storage.rows import ALL, ID, NOW, as_file, grid, hour, names, row
 
 ROWS = grid(4)
@@ -270,7 +271,7 @@ def test_a_second_damaged_file_does_not_overwrite_the_first(disk: Folder) -> Non
 UNLIKE = [msgspec.structs.replace(one, value=float(number)) for number, one in enumerate(ROWS)]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, len(as_file(UNLIKE)) - 1), bit=st.integers(0, 7))
 def test_one_flipped_bit_costs_one_row_or_two_at_a_seam(disk: Folder, place: int, bit: int) -> None:
     for path in disk.folder.iterdir():
@@ -286,7 +287,7 @@ def test_one_flipped_bit_costs_one_row_or_two_at_a_seam(disk: Folder, place: int
         assert found.latest == {} or disk.aside() == [bytes(body)]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(end=st.integers(0, len(as_file(ROWS)) - 1))
 def test_a_file_cut_anywhere_keeps_every_whole_row(disk: Folder, end: int) -> None:
     for path in disk.folder.iterdir():

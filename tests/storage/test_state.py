@@ -19,6 +19,7 @@ from openaq_pipeline.ports import StateStore
 from openaq_pipeline.storage.pace import BYTES_PER_SECOND, SHARE, Pace
 from openaq_pipeline.storage.state import SAVE_EVERY_SECONDS, StateFile
 from tests.memory import MemoryState
+from tests.often import examples
 from tests.storage.rows import ID, NOW, hour, names
 
 FULL = LocationState(
@@ -304,7 +305,7 @@ states = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(known=st.dictionaries(st.integers(1, 2**31 - 1), states, max_size=4))
 def test_any_state_survives_a_start(tmp_path: Path, known: dict[int, LocationState]) -> None:
     store = StateFile(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import threading
 from collections.abc import Callable
@@ -140,14 +141,15 @@ def test_a_column_of_mere_facts_that_is_lost_takes_no_row_with_it(kept: Kept) ->
 
 @pytest.mark.parametrize("damage", [lose_seal, everything])
 def test_a_repair_that_is_killed_before_any_of_its_writes_loses_nothing_and_is_taken_up_again(
-    kept: Kept, damage: Damage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kept: Kept, damage: Damage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     rows = kept.facts()
     damage(kept)
     crashing = crashing_repair(monkeypatch)
     shutil.copytree(kept.data, tmp_path / "damaged")
-    step = 3 if damage is everything else 1  # all three at once: each third write, so that it takes seconds
-    for writes in range(0, 1000, step):
+    # All three at once are many writes: each of them with `--long`, else each seventh from one that chance chooses.
+    step = 7 if damage is everything and not request.config.option.long else 1
+    for writes in range(random.randrange(step), 1000, step):
         shutil.rmtree(kept.data)
         shutil.copytree(tmp_path / "damaged", kept.data)
         crashing.countdown = writes
