@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from openaq_pipeline.cli.values import folder, hours, location_id, moment, pause, percent, positive
 from openaq_pipeline.simulator.arguments import add_arguments as add_simulator_arguments
 
 Command = Callable[[argparse.Namespace], int]
-
-HUNDRED_YEARS_HOURS = 876_600
-"""As `settings.HUNDRED_YEARS_DAYS`, which costs too much to import here."""
-
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -54,43 +48,6 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def location_id(text: str) -> int:
-    """Return a location id from the command line."""
-    if not re.fullmatch(r"[1-9][0-9]{0,9}", text, re.ASCII) or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a location id (a whole number from 1 to 2147483647)")
-    return int(text)
-
-
-def moment(text: str) -> tuple[datetime, bool]:
-    """Return a time in ISO 8601, UTC where it names no zone, and whether it is a date without a time."""
-    from dateutil.parser import isoparse  # noqa: PLC0415 - a plain run has no use for it
-
-    try:
-        found = isoparse(text)
-        found = found.replace(tzinfo=found.tzinfo or UTC, microsecond=0).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2025-01-31 or 2025-01-31T12:00Z") from None
-    return found, bool(DATE.fullmatch(text))
-
-
-def hours(text: str) -> float:
-    """Return a number of hours from the command line, above 0 and up to a hundred years."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number <= HUNDRED_YEARS_HOURS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours above 0")
-    return number
-
-
-def range_end(given: tuple[datetime, bool]) -> datetime:
-    """Return where a range ends: a date without a time is meant with its whole day."""
-    end, is_date = given
-    last = datetime.max.replace(tzinfo=UTC, microsecond=0)
-    return min(end, last - timedelta(days=1)) + timedelta(days=1) if is_date else end
-
-
 def _lazily(module: str, function: str = "main") -> Command:
     """Return a command that imports its module only when it is called."""
 
@@ -113,7 +70,7 @@ def _help_of(parser: argparse.ArgumentParser) -> Command:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: config.yaml)")
-    parser.add_argument("--data-dir", type=_folder, metavar="D", help="data folder (default: data/)")
+    parser.add_argument("--data-dir", type=folder, metavar="D", help="data folder (default: data/)")
     parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
 
 
@@ -126,7 +83,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-requests",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="plan N requests at most, the most urgent first; the rest waits for the next run (default: all)",
     )
@@ -215,13 +172,13 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
         help="a file or a glob, as given or else inside the data folder; repeatable",
     )
     parser.add_argument("--all", action="store_true", help="every location file of the data folder (the default)")
-    parser.add_argument("--sample", type=_positive, metavar="N", help="score only N rows of each file, drawn at random")
+    parser.add_argument("--sample", type=positive, metavar="N", help="score only N rows of each file, drawn at random")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which sample is drawn (default: 0)")
     parser.add_argument("--output", type=Path, metavar="F", help="write the report to a file instead of printing it")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="form of the report (default: text)")
     parser.add_argument(
         "--min-quality",
-        type=_percent,
+        type=percent,
         metavar="P",
         help="exit 1 below this share of clean rows in percent (default: monitoring.alerts.min_quality_score, 90)",
     )
@@ -271,7 +228,7 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
 def _add_monitor(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
-    parser.add_argument("--history", type=_positive, metavar="N", help="show the last N runs (default: 5, kept: 100)")
+    parser.add_argument("--history", type=positive, metavar="N", help="show the last N runs (default: 5, kept: 100)")
     job = parser.add_mutually_exclusive_group()
     job.add_argument(
         "--check", action="store_true", help="exit 0 if the last good run is recent enough, else 1; for health checks"
@@ -288,7 +245,7 @@ def _add_monitor(parser: argparse.ArgumentParser) -> None:
     job.add_argument(
         "--watch",
         nargs="?",
-        type=_pause,
+        type=pause,
         const=5.0,
         metavar="SECONDS",
         help="show it anew every so many seconds (default: 5) until Ctrl-C",
@@ -376,35 +333,3 @@ def _add_sync_postgres(parser: argparse.ArgumentParser) -> None:
 def _add_simulator(parser: argparse.ArgumentParser) -> None:
     add_simulator_arguments(parser)
     parser.set_defaults(command=_lazily("openaq_pipeline.simulator.command", "run"))
-
-
-def _folder(text: str) -> Path:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("an empty name is no folder")
-    return Path(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _pause(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
-    return seconds
-
-
-def _percent(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 100")
-    return share

@@ -6,8 +6,8 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from openaq_pipeline.cli.arguments import range_end
 from openaq_pipeline.cli.show import count, printable
+from openaq_pipeline.cli.values import range_end
 from openaq_pipeline.config import load
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.model import Window

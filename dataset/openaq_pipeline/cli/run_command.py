@@ -19,8 +19,8 @@ from openaq_pipeline import pulse
 from openaq_pipeline.backfill import Provenance, backfill
 from openaq_pipeline.backfill import dry_run as dry_run_backfill
 from openaq_pipeline.cli import EXIT_BUG, EXIT_FELL_SHORT, EXIT_FINE, show
-from openaq_pipeline.cli.arguments import range_end
 from openaq_pipeline.cli.progress import watching
+from openaq_pipeline.cli.values import range_end
 from openaq_pipeline.config import load
 from openaq_pipeline.daemon.heartbeat import HEARTBEAT_SECONDS, Heartbeat
 from openaq_pipeline.errors import ConfigError, LockHeld, PipelineError, Stopped
