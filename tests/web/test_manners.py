@@ -18,6 +18,7 @@ from openaq_pipeline.web.server import running
 from tests.web.served import Served, served
 
 PATHS = ("/", "/runs", "/alerts", "/api/v1/status", "/api/v1/locations/1/measurements", "/openapi.json", "/healthz")
+PAGES = ("/locations/1", "/locations/1/series.json", "/api/v1/locations/1/latest", "/map")
 PATHS_TOO = ("/static/style.css", "/metrics", "/nothing", "/api/v1/nothing", "/api/v1/locations/9")
 
 
@@ -172,8 +173,18 @@ def test_a_folder_of_which_nothing_can_be_read_is_a_warning_and_no_bug(tmp_path:
         assert found["status"] == "down"
         assert found["warnings"]
         assert str(tmp_path) not in " ".join(found["warnings"])
-        for path in (*PATHS, *PATHS_TOO, "/readyz", "/api/v1/alerts", "/api/v1/runs", "/api/v1/map?parameter=pm25"):
-            assert requests.get(address + path, timeout=10).status_code in {200, 404, 503}, path
+        for path in (
+            *PATHS,
+            *PATHS_TOO,
+            *PAGES,
+            "/readyz",
+            "/api/v1/alerts",
+            "/api/v1/runs",
+            "/api/v1/map?parameter=pm25",
+        ):
+            answer = requests.get(address + path, timeout=10)
+            assert answer.status_code in {200, 404, 503}, path
+            assert str(tmp_path) not in answer.text, path
         if how == "half":
             answer = requests.get(f"{address}/api/v1/locations/1/measurements", timeout=10)
             assert answer.status_code == 503
