@@ -61,6 +61,21 @@ def test_what_the_asker_has_is_not_sent_again(page: Served, path: str) -> None:
     assert page.get(path, **{"If-None-Match": '"other"'}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/static/style.css"])
+def test_a_tag_stands_for_what_is_compressed_too(page: Served, path: str) -> None:
+    tag = page.get(path, **{"Accept-Encoding": "gzip"}).headers["ETag"]
+    assert tag.startswith('W/"')
+    again = page.get(path, **{"If-None-Match": tag, "Accept-Encoding": "identity"})
+    assert (again.status_code, again.headers["ETag"], again.headers["Vary"]) == (304, tag, "Accept-Encoding")
+
+
+@pytest.mark.parametrize("version", ["x", "1.x", "", "1.0.0\xe9", "9" * 5_000])
+def test_a_scrape_that_asks_for_a_version_that_is_none_is_answered_all_the_same(page: Served, version: str) -> None:
+    answer = page.get("/metrics", Accept=f"application/openmetrics-text; version={version}")
+    assert answer.status_code == 200
+    assert "openaq_pipeline_locations" in answer.text
+
+
 def test_what_has_changed_has_another_tag(tmp_path: Path) -> None:
     with served(tmp_path) as page:
         before = page.get("/api/v1/locations/1/measurements").headers["ETag"]
