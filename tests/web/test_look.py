@@ -178,3 +178,22 @@ def test_no_folder_is_named_in_what_was_noted_of_runs_and_alerts(tmp_path: Path,
 def test_a_folder_that_is_a_word_or_the_root_garbles_no_sentence() -> None:
     sentence = "The data of /x/data are damaged"
     assert Discretion([Path("data"), Path("/")]).told(sentence) == sentence
+
+
+def test_where_looking_takes_long_nobody_waits_for_every_look(
+    look: Look, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Observer.look
+
+    def slow(self: Observer, now: datetime, **how: Any) -> Any:
+        clock.seconds += 4
+        return real(self, now, **how)
+
+    monkeypatch.setattr(Observer, "look", slow)
+    before = look.seen()
+    add_run(tmp_path)
+    clock.seconds += looking.SHARE * 4
+    assert look.seen() is before  # the next one is made meanwhile
+    with look._looking:
+        pass
+    assert len(look.seen().overview.runs) == 1

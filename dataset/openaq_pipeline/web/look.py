@@ -31,7 +31,9 @@ SHARE = 5
 """Looking takes at most one part in so many of a processor, be the folder ever so large and busy."""
 
 PATIENCE_SECONDS = 10.0
-"""So old may a look be that is shown while the next one is made; who asks after a longer pause waits for that one."""
+"""So old may a look be that is shown while the next one is made; who asks after a longer pause waits for that one.
+
+Where a look takes long it may be older, or else everybody would wait for every look."""
 
 KEPT_RUNS = 100
 
@@ -79,7 +81,7 @@ class Look:
         seen, age = self._seen, self._steady() - self._looked
         if seen is not None and not self._is_due(age):
             return seen
-        if seen is not None and age < PATIENCE_SECONDS:
+        if seen is not None and age < max(PATIENCE_SECONDS, 2 * SHARE * self._took):
             self._look_meanwhile()
             return seen
         with self._looking:
