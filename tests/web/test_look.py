@@ -6,14 +6,19 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 
 from openaq_pipeline.monitoring import history
+from openaq_pipeline.monitoring.alerts import Book, OpenCondition, PastCondition
 from openaq_pipeline.overview import Observer
+from openaq_pipeline.reports import Condition
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.web import look as looking
+from openaq_pipeline.web.discretion import Discretion
 from openaq_pipeline.web.look import Look
 from tests.monitoring.runs import location as outcome
 from tests.monitoring.runs import run
@@ -152,3 +157,43 @@ def test_a_warning_goes_with_its_cause(look: Look, clock: Clock, tmp_path: Path)
     (tmp_path / "metrics.json").unlink()
     clock.seconds += looking.PATIENCE_SECONDS
     assert look.seen().overview.warnings == ()
+
+
+def test_no_folder_is_named_in_what_was_noted_of_runs_and_alerts(tmp_path: Path, look: Look) -> None:
+    full = f"{tmp_path}/location_1.json can't be written: the disk is full"
+    history.append(tmp_path, run(NOW, outcome(1, "failed", full)), NOW)
+    said = Condition("cannot_work", "critical", "The pipeline can't work", f"{full}. What was stored is whole.")
+    book = Book(
+        UUID(int=1), open={said.key: OpenCondition(said, NOW)}, past=(PastCondition(said, NOW, NOW, told=True),)
+    )
+    (tmp_path / ".alerts.json").write_bytes(msgspec.json.encode(book))
+    seen = look.seen()
+    assert seen.alerts is not None
+    assert seen.overview.runs[0].locations[0].error == "location_1.json can't be written: the disk is full"
+    for told in (seen.alerts.open["cannot_work"], seen.alerts.past[0]):
+        assert told.condition.message == "location_1.json can't be written: the disk is full. What was stored is whole."
+    assert look.told(f"There is no data folder {tmp_path} yet") == "There is no data folder yet"
+
+
+def test_a_folder_that_is_a_word_or_the_root_garbles_no_sentence() -> None:
+    sentence = "The data of /x/data are damaged"
+    assert Discretion([Path("data"), Path("/")]).told(sentence) == sentence
+
+
+def test_where_looking_takes_long_nobody_waits_for_every_look(
+    look: Look, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Observer.look
+
+    def slow(self: Observer, now: datetime, **how: Any) -> Any:
+        clock.seconds += 4
+        return real(self, now, **how)
+
+    monkeypatch.setattr(Observer, "look", slow)
+    before = look.seen()
+    add_run(tmp_path)
+    clock.seconds += looking.SHARE * 4
+    assert look.seen() is before  # the next one is made meanwhile
+    with look._looking:
+        pass
+    assert len(look.seen().overview.runs) == 1

@@ -18,6 +18,7 @@ from openaq_pipeline.web.server import running
 from tests.web.served import Served, served
 
 PATHS = ("/", "/runs", "/alerts", "/api/v1/status", "/api/v1/locations/1/measurements", "/openapi.json", "/healthz")
+PAGES = ("/locations/1", "/locations/1/series.json", "/api/v1/locations/1/latest", "/map")
 PATHS_TOO = ("/static/style.css", "/metrics", "/nothing", "/api/v1/nothing", "/api/v1/locations/9")
 
 
@@ -58,6 +59,21 @@ def test_what_the_asker_has_is_not_sent_again(page: Served, path: str) -> None:
     again = page.get(path, **{"If-None-Match": f'"other", {tag}'})
     assert (again.status_code, again.content) == (304, b"")
     assert page.get(path, **{"If-None-Match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/static/style.css"])
+def test_a_tag_stands_for_what_is_compressed_too(page: Served, path: str) -> None:
+    tag = page.get(path, **{"Accept-Encoding": "gzip"}).headers["ETag"]
+    assert tag.startswith('W/"')
+    again = page.get(path, **{"If-None-Match": tag, "Accept-Encoding": "identity"})
+    assert (again.status_code, again.headers["ETag"], again.headers["Vary"]) == (304, tag, "Accept-Encoding")
+
+
+@pytest.mark.parametrize("version", ["x", "1.x", "", "1.0.0\xe9", "9" * 5_000])
+def test_a_scrape_that_asks_for_a_version_that_is_none_is_answered_all_the_same(page: Served, version: str) -> None:
+    answer = page.get("/metrics", Accept=f"application/openmetrics-text; version={version}")
+    assert answer.status_code == 200
+    assert "openaq_pipeline_locations" in answer.text
 
 
 def test_what_has_changed_has_another_tag(tmp_path: Path) -> None:
@@ -172,8 +188,18 @@ def test_a_folder_of_which_nothing_can_be_read_is_a_warning_and_no_bug(tmp_path:
         assert found["status"] == "down"
         assert found["warnings"]
         assert str(tmp_path) not in " ".join(found["warnings"])
-        for path in (*PATHS, *PATHS_TOO, "/readyz", "/api/v1/alerts", "/api/v1/runs", "/api/v1/map?parameter=pm25"):
-            assert requests.get(address + path, timeout=10).status_code in {200, 404, 503}, path
+        for path in (
+            *PATHS,
+            *PATHS_TOO,
+            *PAGES,
+            "/readyz",
+            "/api/v1/alerts",
+            "/api/v1/runs",
+            "/api/v1/map?parameter=pm25",
+        ):
+            answer = requests.get(address + path, timeout=10)
+            assert answer.status_code in {200, 404, 503}, path
+            assert str(tmp_path) not in answer.text, path
         if how == "half":
             answer = requests.get(f"{address}/api/v1/locations/1/measurements", timeout=10)
             assert answer.status_code == 503

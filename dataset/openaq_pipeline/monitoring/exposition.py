@@ -44,7 +44,10 @@ def answer(figures: Figures, accept: str) -> tuple[bytes, str]:
 
     OpenMetrics where it is asked for, else Prometheus' own text format.
     """
-    encoder, content_type = choose_encoder(accept)
+    try:
+        encoder, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version in it is no number
+        encoder, content_type = choose_encoder("")
     return encoder(_Registry(figures)), content_type
 
 

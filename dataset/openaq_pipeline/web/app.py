@@ -44,7 +44,7 @@ def routes(look: Look) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=_name,
     )
-    failures.on(app)
+    failures.on(app, look.told)
     app.include_router(pages(look))
     app.include_router(metrics(look))
     app.include_router(probes(look))

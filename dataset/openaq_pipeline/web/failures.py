@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -47,12 +47,12 @@ def answer(request: Request, status: int, sentence: str, hint: str, headers: Map
     return page
 
 
-def on(app: FastAPI) -> None:
-    """Have all errors of an application answered so."""
+def on(app: FastAPI, told: Callable[[str], str]) -> None:
+    """Have all errors of an application answered so; `told` leaves out what only the owner of the files may read."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(PageError, _unshown)
-    app.add_exception_handler(PipelineError, _explained)
+    app.add_exception_handler(PipelineError, lambda request, error: _explained(request, error, told))
     app.add_exception_handler(Exception, _confessed)
 
 
@@ -82,13 +82,13 @@ def _unshown(request: Request, error: Exception) -> Response:
     return answer(request, error.status, error.what, error.hint, None)
 
 
-def _explained(request: Request, error: Exception) -> Response:
+def _explained(request: Request, error: Exception, told: Callable[[str], str]) -> Response:
     """Answer one of this program's own errors: a wrong question, or a file that can't be read."""
     assert isinstance(error, PipelineError)  # noqa: S101 - see above
     if isinstance(error, ConfigError):
         return answer(request, 422, str(error), error.hint, None)
     retry = {"Retry-After": "10"} if isinstance(error, RetriableError) else None
-    return answer(request, 503, str(error), error.hint, retry)
+    return answer(request, 503, told(str(error)), told(error.hint), retry)
 
 
 def _confessed(request: Request, error: Exception) -> Response:

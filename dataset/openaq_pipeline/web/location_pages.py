@@ -120,16 +120,16 @@ def _page(request: Request, look: Look, station: Station) -> HTMLResponse:
     try:
         found = series(look.settings.data_dir, station.id, shown.window, most_points=PAGE_POINTS)
     except PipelineError as error:
-        warnings.append(error.advice)
+        warnings.append(look.told(error.advice))
     try:
         held = calendar.calendar(look.settings, station.id, station.now, days=CALENDAR_DAYS)
         sheet, audited = calendar_drawing.sheet(held), held.audited
     except PipelineError as error:
-        warnings.append(error.advice)
+        warnings.append(look.told(error.advice))
     try:
         terms = licenses.read(look.settings.data_dir)
     except PipelineError as error:
-        warnings.append(error.advice)
+        warnings.append(look.told(error.advice))
     known = station.known
     name = (station.health.name if station.health else None) or (known.name if known else None)
     first, last = _ends(shown.window, found)

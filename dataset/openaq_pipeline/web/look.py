@@ -19,6 +19,7 @@ from openaq_pipeline.readiness import Readiness, judged
 from openaq_pipeline.reports import LocationHealth
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage.metadata import Metadata
+from openaq_pipeline.web.discretion import Discretion
 
 AGES_SECONDS = 20.0
 """So long a look is as good as new if nothing has changed: ages are told in minutes."""
@@ -30,7 +31,9 @@ SHARE = 5
 """Looking takes at most one part in so many of a processor, be the folder ever so large and busy."""
 
 PATIENCE_SECONDS = 10.0
-"""So old may a look be that is shown while the next one is made; who asks after a longer pause waits for that one."""
+"""So old may a look be that is shown while the next one is made; who asks after a longer pause waits for that one.
+
+Where a look takes long it may be older, or else everybody would wait for every look."""
 
 KEPT_RUNS = 100
 
@@ -64,6 +67,8 @@ class Look:
         self._clock, self._steady = clock, steady
         self._observer = Observer(settings, ledger)
         folder = settings.data_dir
+        ledger_folder = [self._observer.ledger.parent] if self._observer.ledger else []
+        self._discretion = Discretion([folder, *ledger_folder])
         self._book = Kept(folder / ".alerts.json", lambda _: AlertFile(folder).read())
         self._known: tuple[Metadata, Mapping[int, Location], Mapping[int, int]] | None = None
         self._looking = threading.Lock()
@@ -76,7 +81,7 @@ class Look:
         seen, age = self._seen, self._steady() - self._looked
         if seen is not None and not self._is_due(age):
             return seen
-        if seen is not None and age < PATIENCE_SECONDS:
+        if seen is not None and age < max(PATIENCE_SECONDS, 2 * SHARE * self._took):
             self._look_meanwhile()
             return seen
         with self._looking:
@@ -91,6 +96,10 @@ class Look:
     def now(self) -> datetime:
         """Return the time by the clock of this look."""
         return self._clock()
+
+    def told(self, text: str) -> str:
+        """Return a sentence of an error as whoever looks may read it: without the paths of folders."""
+        return self._discretion.told(text)
 
     def readiness(self) -> Readiness:
         """Return whether a run was good lately, by the rule of `monitor --check`."""
@@ -126,10 +135,9 @@ class Look:
         found = self._observer.look(now, shown_runs=KEPT_RUNS)
         alerts, warnings = self._alerts(now)
         locations, sensors = self._places(self._observer.metadata)
-        told = tuple(self._told(each) for each in (*found.warnings, *warnings))
         seen = Seen(
             now,
-            msgspec.structs.replace(found, warnings=told),
+            self._discretion.overview(found, warnings),
             locations,
             alerts,
             {each.location_id: each for each in found.health.locations},
@@ -142,7 +150,7 @@ class Look:
 
     def _alerts(self, now: datetime) -> tuple[Book | None, tuple[str, ...]]:
         try:
-            return self._book.get(now), ()
+            return self._discretion.book(self._book.get(now)), ()
         except PipelineError as error:
             return None, (error.advice,)
 
@@ -153,8 +161,3 @@ class Look:
             sensors = {sensor.id: each.id for each in locations.values() for sensor in each.sensors}
             self._known = (metadata, locations, sensors)
         return self._known[1], self._known[2]
-
-    def _told(self, warning: str) -> str:
-        """Return a warning without the path of the data folder, which is nobody's business who looks at a page."""
-        folder = str(self.settings.data_dir)
-        return warning.replace(f"{folder}/", "").replace(folder, "").replace("  ", " ")

@@ -33,6 +33,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+ENCODING = "Accept-Encoding"
+"""What an answer varies with; one without a body has to say so as well (RFC 9110, 15.4.5)."""
+
 Answer = Callable[[Request, int, str, str, "dict[str, str] | None"], Response]
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
@@ -120,6 +123,7 @@ class _Reply:
         if headers["ETag"] not in held and "*" not in held:
             return message
         start["status"] = 304
+        headers.add_vary_header(ENCODING)
         for name in ("content-length", "content-type"):
             if name in headers:
                 del headers[name]
@@ -130,6 +134,10 @@ def _add_headers(start: Message) -> None:
     headers = MutableHeaders(scope=start)
     for name, value in HEADERS.items():
         headers[name] = value
+    if (tag := headers.get("etag", "")).startswith('"'):
+        headers["ETag"] = f"W/{tag}"  # that of a file: it too is sent compressed or not
+    if start["status"] == 304:
+        headers.add_vary_header(ENCODING)
     headers.setdefault("Cache-Control", "no-cache")  # it may be kept, and is asked for by its tag
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from openaq_pipeline.errors import StorageError
 from openaq_pipeline.monitoring.alerts import Book, OpenCondition
 from openaq_pipeline.quality.aqi import CATEGORIES
 from openaq_pipeline.reading.latest import SensorLatest, latest
@@ -60,7 +61,10 @@ def _status(request: Request, look: Look) -> HTMLResponse:
     seen = look.seen()
 
     def last(location_id: int) -> tuple[SensorLatest, ...]:
-        return latest(look.settings.data_dir, location_id, seen.at)
+        try:
+            return latest(look.settings.data_dir, location_id, seen.at)
+        except StorageError as error:
+            raise StorageError(look.told(str(error)), hint=error.hint) from error
 
     shown = listing(seen, _asked(request), last)
 

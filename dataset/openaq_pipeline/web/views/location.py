@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,14 +46,16 @@ def charts(found: Sequence[Series]) -> list[Chart]:
     """Return what is drawn of each sensor, on one scale of time."""
     times = [each.times for each in found if each.times]
     first, last = min((each[0] for each in times), default=0), max((each[-1] for each in times), default=0)
-    return [_chart(each, titles(found)[each.sensors_id], first, last) for each in found]
+    names = titles(found)
+    return [_chart(each, names[each.sensors_id], first, last) for each in found]
 
 
 def titles(found: Sequence[Series]) -> dict[int, str]:
     """Return what each sensor is called: its parameter, and where another has the same its number."""
     names = [parameter(each.parameter) for each in found]
+    counts = Counter(names)
     return {
-        each.sensors_id: name if names.count(name) == 1 else f"{name} (sensor {each.sensors_id})"
+        each.sensors_id: name if counts[name] == 1 else f"{name} (sensor {each.sensors_id})"
         for each, name in zip(found, names, strict=True)
     }
 
