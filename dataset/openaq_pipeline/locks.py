@@ -20,6 +20,9 @@ LOCK_FILE = ".lock"
 LOCK_VARIABLE = "OPENAQ_PIPELINE_LOCK_FD"
 """Names the open lock that the daemon hands to the run it starts."""
 
+PROBE = ".probe"
+"""Tried out before the folder's lock is taken, so under another one: see `probing`."""
+
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DYING = {errno.EIO, errno.EROFS}
 """What becomes of a disk that was good when the data folder was begun on it."""
@@ -62,7 +65,7 @@ def probing(folder: Path) -> Iterator[Path]:
 
     Two starts at once must not trip over each other, so each has it alone; what a killed one left goes with the next.
     """
-    probe = folder / ".probe"
+    probe = folder / PROBE
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _wait_for(descriptor, time.monotonic() + LOCATION_LOCK_SECONDS)  # of the folder itself: that leaves no file

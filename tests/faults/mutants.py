@@ -101,7 +101,7 @@ MUTANTS = (
     Mutant(
         "what a killed start left stays",
         "locks.py",
-        '    probe = folder / ".probe"\n',
+        "    probe = folder / PROBE\n",
         '    probe = folder / f".probe-{os.getpid()}"\n',
         "tests/test_files.py::test_what_a_start_left_that_was_killed_goes_with_the_next",
     ),

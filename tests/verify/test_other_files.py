@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -264,6 +265,18 @@ def test_half_written_files_and_what_is_kept_aside_are_told_and_only_the_halves_
     assert len(kept.repair()) == len(halves)
     assert not any(path.exists() for path in halves)
     assert kept_aside.exists()
+
+
+def test_what_a_start_tries_the_folder_out_with_is_not_taken_away_under_it(kept: Kept) -> None:
+    with locks.probing(kept.data) as probe:
+        half = files.temporary_of(probe)
+        half.write_bytes(b"")
+        repair = threading.Thread(target=kept.repair)
+        repair.start()
+        repair.join(1)
+        assert half.exists()
+    repair.join()
+    assert not half.exists()
 
 
 def test_what_is_not_ours_in_the_history_is_told_and_left_alone(kept: Kept) -> None:

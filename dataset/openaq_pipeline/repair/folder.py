@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
@@ -51,9 +52,9 @@ def _set_aside(folder: Path, name: str, then: str, now: datetime) -> Mended:
 
 def _remove(folder: Path, name: str) -> Iterator[Mended]:
     """Remove half a file under the lock that its writer would hold; while a run is at work it may be that one's."""
-    path, location = folder / name, _LOCATION.search(name)
+    path = folder / name
     try:
-        with locks.hold_location(folder, int(location[1])) if location else locks.hold_folder(folder):
+        with _held(folder, name):
             if files.exists(path):
                 files.remove_durably(path)
                 yield Mended(name, "removed; it was never finished")
@@ -61,3 +62,14 @@ def _remove(folder: Path, name: str) -> Iterator[Mended]:
         return
     except PipelineError as error:
         yield Mended(name, f"it can't be removed: {error.advice}", complete=False)
+    except OSError as error:
+        yield Mended(name, f"it can't be removed: {files.storage_error(error, path).advice}", complete=False)
+
+
+def _held(folder: Path, name: str) -> AbstractContextManager[object]:
+    """Return what the writer of half a file would hold: a start tries the folder out before it has the lock of it."""
+    if location := _LOCATION.search(name):
+        return locks.hold_location(folder, int(location[1]))
+    if name == files.temporary_of(folder / locks.PROBE).name:
+        return locks.probing(folder)
+    return locks.hold_folder(folder)
