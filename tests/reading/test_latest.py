@@ -235,3 +235,10 @@ def test_what_is_remembered_of_a_location_is_small(folder: Path) -> None:
         assert tracemalloc.get_traced_memory()[0] - before < 20 * 15_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_value_beyond_all_measure_is_told_and_breaks_nothing(folder: Path) -> None:
+    rows = [row(hour / 2, 1.7e308, interval_seconds=1800) for hour in range(24)]
+    (found,) = written(folder, *rows)
+    assert (found.value, found.aqi) == (1.7e308, None)
+    assert set(found.day) == {None}

@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -299,8 +300,9 @@ def _summed(rows: list[_Row]) -> _Hour:
     measured = [row for row in rows if row.value is not None and NO_MEASUREMENT.isdisjoint(row.issues)]
     values = [row.value for row in measured if row.value is not None]
     covered = sum(HOUR_SECONDS if row.interval_seconds is None else row.interval_seconds for row in measured)
+    mean = sum(values) / len(values) if values else None
     return _Hour(
-        sum(values) / len(values) if values else None,
+        mean if mean is not None and isfinite(mean) else None,  # the sum of what is huge may be no number
         covered >= FULL_HOUR_SHARE * HOUR_SECONDS,
         len(rows),
         sum(bool(row.issues or row.has_flags) for row in rows),
