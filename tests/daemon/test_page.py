@@ -204,3 +204,11 @@ def test_the_page_waits_longer_from_death_to_death(monkeypatch: pytest.MonkeyPat
     kept._note(kept._number, 1)
     kept._step()
     assert kept._patience() == 1, "one that has lived is started again soon"
+
+
+def test_a_variable_that_only_begins_like_a_harmless_one_is_kept_from_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_SDK_KEY", "canary")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
+    given = child._environment(child.PAGE, None)
+    assert "LD_SDK_KEY" not in given
+    assert given["LD_LIBRARY_PATH"] == "/opt/lib"

@@ -99,6 +99,8 @@ def test_gases_in_ppm_and_ppb_are_the_same() -> None:
         ("pm25", "µg/m³", -1.0),
         ("pm25", "µg/m³", math.nan),
         ("pm25", "µg/m³", math.inf),
+        ("pm25", "µg/m³", 1e308),
+        ("so2", "ppb", 1e308),
     ],
 )
 def test_what_the_standard_does_not_define_has_no_index(parameter: str, units: str, concentration: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -216,3 +217,28 @@ def test_a_map_gets_the_newest_row_of_a_parameter_of_each_location(folder: Path)
     assert (found[7].sensors_id, found[7].value) == (73, 6.0)
     assert found[8].aqi is not None
     assert latest(folder, 9, NOW) != ()
+
+
+def test_what_is_remembered_of_a_location_is_small(folder: Path) -> None:
+    tracemalloc.start()
+    try:
+        for location_id in range(100, 120):
+            sensors = [[msgspec.structs.replace(row(hour), sensors_id=key) for hour in range(48)] for key in range(6)]
+            rows = [msgspec.structs.replace(each, location_id=location_id) for one in sensors for each in one]
+            write_live(folder, location_id, sorted(rows, key=file_order))
+            del sensors, rows
+            if location_id == 100:
+                before = tracemalloc.get_traced_memory()[0]
+                assert len(latest(folder, location_id, NOW)) == 6
+            else:
+                latest(folder, location_id, NOW)
+        assert tracemalloc.get_traced_memory()[0] - before < 20 * 15_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_value_beyond_all_measure_is_told_and_breaks_nothing(folder: Path) -> None:
+    rows = [row(hour / 2, 1.7e308, interval_seconds=1800) for hour in range(24)]
+    (found,) = written(folder, *rows)
+    assert (found.value, found.aqi) == (1.7e308, None)
+    assert set(found.day) == {None}

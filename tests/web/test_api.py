@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import quote
@@ -12,10 +13,12 @@ import msgspec
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+import requests
 
 from openaq_pipeline.model import Measurement
-from openaq_pipeline.web.api import models
-from tests.web.served import HOURS, NOW, Served, served
+from openaq_pipeline.web.api import measurements, models
+from openaq_pipeline.web.server import running
+from tests.web.served import HOURS, NOW, Served, served, settings
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +200,25 @@ def test_the_map_has_a_column_each_and_the_values_of_one_parameter(page: Served)
     assert found["value"] == [page.rows[key][-2].value for key in (1, 2)]
     assert found["units"] == ["µg/m³", "µg/m³"]
     assert page.json("/api/v1/map?parameter=nothing")["value"] == [None, None]
+
+
+def test_a_download_that_the_disk_has_no_room_for_is_refused_with_a_sentence(
+    page: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(page.folder / "none"))
+    monkeypatch.setattr(measurements, "IN_MEMORY_BYTES", 100)
+    for form in ("csv", "json", "parquet") * measurements.MOST_DOWNLOADS:  # what fails is no download any more
+        answer = page.get(f"/api/v1/locations/1/measurements?format={form}")
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == "The file can't be made: No such file or directory"
+        assert str(page.folder) not in answer.text
+
+
+def test_only_so_many_files_wait_for_their_readers(page: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "/api/v1/locations/1/measurements?format=csv"
+    monkeypatch.setattr(measurements, "MOST_DOWNLOADS", 0)
+    with running(settings(page.folder)) as address:
+        answer = requests.get(address + path, timeout=10)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+    for _ in range(20):
+        assert page.get(path).status_code == 200

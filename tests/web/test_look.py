@@ -131,7 +131,12 @@ def test_a_look_that_takes_long_is_not_repeated_all_the_time(look: Look, clock: 
     add_run(tmp_path)
     clock.seconds += 49
     assert look.seen() is first
+    with look._looking:  # nobody looks
+        assert look._seen is first
     clock.seconds += 2
+    assert look.seen() is first  # a new look is made meanwhile
+    with look._looking:
+        pass
     assert look.seen() is not first
 
 
@@ -197,3 +202,10 @@ def test_where_looking_takes_long_nobody_waits_for_every_look(
     with look._looking:
         pass
     assert len(look.seen().overview.runs) == 1
+
+
+def test_of_a_damaged_book_it_is_not_said_that_no_alert_is_open(tmp_path: Path, look: Look) -> None:
+    (tmp_path / ".alerts.json").write_bytes(b"{")
+    seen = look.seen()
+    assert seen.alerts is None
+    assert "The book of alerts is damaged. The next run sets it aside and begins a new one." in seen.overview.warnings

@@ -48,6 +48,10 @@ def test_a_value_has_three_digits_that_count(value: float | None, shown: str) ->
     assert wording.number(value) == shown
 
 
+def test_what_is_no_number_any_more_is_said_and_breaks_nothing() -> None:
+    assert wording.number(float("inf")) == "inf"
+
+
 def test_a_share_is_whole_only_if_nothing_is_missing() -> None:
     assert [wording.percent(value) for value in (100, 99.999, 87.26, None)] == ["100 %", "99.9 %", "87.3 %", "–"]
 

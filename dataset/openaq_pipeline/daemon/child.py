@@ -37,7 +37,7 @@ NO_USE_FOR = {
 """Secrets by the command that does not need them; what it never had it can't give away."""
 
 PLAIN_VARIABLES = frozenset({"PATH", "HOME", "USER", "TZ", "TZDIR", "TMPDIR", "LANG", "LANGUAGE", "NO_COLOR"})
-PLAIN_BEGINNINGS = ("LC_", "PYTHON", "LD_", "DYLD_", "MALLOC_")
+PLAIN_BEGINNINGS = ("LC_", "PYTHON", "LD_LIBRARY_", "LD_PRELOAD", "DYLD_", "MALLOC_")
 """All that the page is given, who answers anybody: there may be secrets in the environment that are not ours."""
 
 

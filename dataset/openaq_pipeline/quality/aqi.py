@@ -22,7 +22,7 @@ neither why nor how grave it is. Who calls leaves out what is no measurement of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor, isfinite
+from math import floor
 from typing import NamedTuple
 
 import msgspec
@@ -81,6 +81,9 @@ OZONE_HOUR = Scale(0.001, (125, 165, 205, 405), 604, level=2)
 SULPHUR_DAY = Scale(0.001, (305, 605), 1004, level=4)
 """App. G, Table 2: sulphur dioxide of 24 hours, where that of 1 hour is above 304 ppb."""
 
+MOST = 1e9
+"""More is no concentration in any of the units: a cubic metre of air weighs little more in micrograms."""
+
 NOWCAST_HOURS = 12
 LEAST_WEIGHT = 0.5
 """TAD, NowCast for PM: the weight is the lowest hour over the highest, and at least one half."""
@@ -110,8 +113,9 @@ class Index(msgspec.Struct, frozen=True):
 def index_of(parameter: str, units: str, concentration: float) -> Index | None:
     """Return the index of a concentration that is averaged as `SCALES` tells; None: not defined for it.
 
-    That is so for other parameters, for gases in µg/m³, and for what is negative or no number. Ozone of 8 hours ends
-    with 300, sulphur dioxide of an hour with 200: above, Appendix G wants other averages (see `current`).
+    That is so for other parameters, for gases in µg/m³, and for what is negative, no number, or more than `MOST`.
+    Ozone of 8 hours ends with 300, sulphur dioxide of an hour with 200: above, Appendix G wants other averages (see
+    `current`).
     """
     scale = SCALES.get(parameter)
     amount = _amount(parameter, units, concentration)
@@ -188,7 +192,7 @@ def _mean(hours: Sequence[float | None], count: int, least: int) -> float | None
 
 def _amount(parameter: str, units: str, concentration: float) -> float | None:
     """Return a concentration in the unit of the scales; None: it can't be told in that, or is none."""
-    if not isfinite(concentration) or concentration < 0:
+    if not 0 <= concentration <= MOST:
         return None
     if parameter in {"pm25", "pm10"}:
         return concentration if units in MASS else None

@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,24 +148,28 @@ class _Found(NamedTuple):
         return is_same and self.since <= _since(now) and (self.until is None or now < self.until)
 
 
+_pack, _unpack = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Found).decode
+
+
 class _Kept:
-    """What was read last of files; thread-safe."""
+    """What was read last of files; thread-safe. Packed: ten thousand would take half a gigabyte."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._guard = threading.Lock()
-        self._found: OrderedDict[Path, _Found] = OrderedDict()
+        self._found: OrderedDict[Path, bytes] = OrderedDict()
 
     def get(self, path: Path) -> _Found | None:
         with self._guard:
             found = self._found.get(path)
             if found is not None:
                 self._found.move_to_end(path)
-            return found
+        return None if found is None else _unpack(found)
 
     def put(self, path: Path, found: _Found) -> None:
+        packed = _pack(found)
         with self._guard:
-            self._found[path] = found
+            self._found[path] = packed
             self._found.move_to_end(path)
             while len(self._found) > self._most:
                 self._found.popitem(last=False)
@@ -295,8 +300,9 @@ def _summed(rows: list[_Row]) -> _Hour:
     measured = [row for row in rows if row.value is not None and NO_MEASUREMENT.isdisjoint(row.issues)]
     values = [row.value for row in measured if row.value is not None]
     covered = sum(HOUR_SECONDS if row.interval_seconds is None else row.interval_seconds for row in measured)
+    mean = sum(values) / len(values) if values else None
     return _Hour(
-        sum(values) / len(values) if values else None,
+        mean if mean is not None and isfinite(mean) else None,  # the sum of what is huge may be no number
         covered >= FULL_HOUR_SHARE * HOUR_SECONDS,
         len(rows),
         sum(bool(row.issues or row.has_flags) for row in rows),

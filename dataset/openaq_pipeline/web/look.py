@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from openaq_pipeline.errors import PipelineError
+from openaq_pipeline.errors import PipelineError, StorageError
 from openaq_pipeline.model import Location
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Book
@@ -69,7 +69,7 @@ class Look:
         folder = settings.data_dir
         ledger_folder = [self._observer.ledger.parent] if self._observer.ledger else []
         self._discretion = Discretion([folder, *ledger_folder])
-        self._book = Kept(folder / ".alerts.json", lambda _: AlertFile(folder).read())
+        self._book = Kept(folder / ".alerts.json", lambda _: _book(AlertFile(folder)))
         self._known: tuple[Metadata, Mapping[int, Location], Mapping[int, int]] | None = None
         self._looking = threading.Lock()
         self._seen: Seen | None = None
@@ -161,3 +161,10 @@ class Look:
             sensors = {sensor.id: each.id for each in locations.values() for sensor in each.sensors}
             self._known = (metadata, locations, sensors)
         return self._known[1], self._known[2]
+
+
+def _book(file: AlertFile) -> Book:
+    """Return the book of alerts; raises `StorageError` also for a damaged one: that no alert is open nobody knows."""
+    if file.is_damaged():
+        raise StorageError("The book of alerts is damaged", hint="The next run sets it aside and begins a new one.")
+    return file.read()

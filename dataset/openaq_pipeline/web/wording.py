@@ -75,7 +75,7 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     size = abs(value)
-    digits = 0 if size >= 100 or value == int(value) else 1 if size >= 10 else 2 if size >= 1 else 3
+    digits = 0 if size >= 100 or float(value).is_integer() else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{value:,.{digits}f}".replace("-", "−")
 
 

@@ -17,7 +17,8 @@ Names of fields and filters are OpenAQ's where OpenAQ has the thing. `datetime` 
 in UTC, and windows are (`datetime_from`, `datetime_to`]: later than the one, up to and with the other.
 
 Lists come in pages: `meta.found` is how many results there are on all of them. An unknown parameter is an error, so
-that no slip of the pen is taken for an answer. Every answer has an `ETag`; with `If-None-Match` it is sent once."""
+that no slip of the pen is taken for an answer. Every answer but a file has an `ETag`; with `If-None-Match` it is sent
+once."""
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": models.Problem, "description": "Asked under a name that is not this machine's"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,9 @@ MOST_ROWS = 3_000_000
 
 AT_ONCE = 2
 """So many readers of data files there are at a time: each may need a hundred megabytes."""
+
+MOST_DOWNLOADS = 8
+"""So many files lie on the disk at a time until their readers have them: each may have a gigabyte."""
 
 WAIT_SECONDS = 20.0
 IN_MEMORY_BYTES = 8 << 20
@@ -94,6 +97,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._downloads = threading.BoundedSemaphore(MOST_DOWNLOADS)
 
     def answer(self, location_id: int, asked: WindowAsked, sensors: frozenset[int], *, alone: bool = False) -> Response:
         """Return the measurements that are asked for; `alone`: those of `sensors` and of no other."""
@@ -130,8 +134,15 @@ class Reader:
         """Return all of a window; nothing is sent before all of it was read, so that no file is half a file."""
         from openaq_pipeline.reading.formats import FORMATS  # noqa: PLC0415
 
+        if not self._downloads.acquire(blocking=False):
+            raise Failure(503, "Too many are fetching files", "Ask again.", {"Retry-After": "10"})
         file: IO[bytes] = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 - it is closed once it is sent
         rows = 0
+
+        def close() -> None:
+            file.close()
+            self._downloads.release()
+
         try:
             with FORMATS[form](file) as write:
                 for table in self._tables(location_id, wanted):
@@ -139,15 +150,18 @@ class Reader:
                     _check_size(rows)
                     write(table)
             size = file.tell()
-        except BaseException:
-            file.close()
+        except BaseException as error:
+            close()
+            if isinstance(error, OSError):
+                hint = "See that the folder for temporary files (TMPDIR) has room and can be written."
+                raise Failure(503, f"The file can't be made: {error.strerror}", hint) from error
             raise
         headers = {
             "Content-Length": str(size),
             "Content-Disposition": f'attachment; filename="{_name(location_id, wanted.window)}.{form}"',
             "Link": f'</api/v1/locations/{location_id}>; rel="license"',
         }
-        return _Download(file, media_type=TYPES[form], headers=headers)
+        return _Download(file, close, media_type=TYPES[form], headers=headers)
 
     def _tables(self, location_id: int, wanted: Any) -> Iterator[Any]:
         """Yield the rows of a window a year at a time."""
@@ -185,14 +199,14 @@ def _name(location_id: int, window: Window) -> str:
 class _Download(StreamingResponse):
     """A file that is sent in pieces, and closed however that ends."""
 
-    def __init__(self, file: IO[bytes], *, media_type: str, headers: dict[str, str]) -> None:
+    def __init__(self, file: IO[bytes], close: Callable[[], None], *, media_type: str, headers: dict[str, str]) -> None:
         file.seek(0)
         super().__init__(iter(lambda: file.read(PIECE_BYTES), b""), media_type=media_type, headers=headers)
-        self._file = file
+        self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._file.close()
+            self._close()

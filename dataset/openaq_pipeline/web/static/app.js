@@ -70,7 +70,7 @@ function live() {
   let typed;
   const search = () => {
     const given = new URLSearchParams([...new FormData(find)].filter(([, value]) => value));
-    const address = new URL(`/${given.size ? `?${given}` : ""}`, location.href).href;
+    const address = new URL(`/${`${given}` ? `?${given}` : ""}`, location.href).href;
     if (address === location.href) return;
     history.replaceState(null, "", address);
     tag = null;
@@ -290,7 +290,7 @@ function charts() {
     load(new URLSearchParams([...new FormData(event.target)].filter(([, value]) => value)));
   });
   new ResizeObserver(() => { for (const u of plots.values()) { const to = u.root.parentElement; if (to.clientWidth !== u.width) u.setSize({ width: to.clientWidth, height: to.clientHeight }); } }).observe(box);
-  dark.addEventListener("change", () => { for (const u of plots.values()) u.destroy(); plots.clear(); draw(shown); });
+  dark.addEventListener("change", () => { for (const u of plots.values()) u.destroy(); plots.clear(); if (shown) draw(shown); });
   load(usual, false);
 }
 
