@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
@@ -16,8 +17,10 @@ import pytest
 import requests
 
 from openaq_pipeline.model import Measurement
+from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.web.api import measurements, models
 from openaq_pipeline.web.server import running
+from tests.reading import folders
 from tests.web.served import HOURS, NOW, Served, served, settings
 
 
@@ -222,3 +225,13 @@ def test_only_so_many_files_wait_for_their_readers(page: Served, monkeypatch: py
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
     for _ in range(20):
         assert page.get(path).status_code == 200
+
+
+def test_a_location_off_the_globe_is_on_no_map(tmp_path: Path) -> None:
+    with served(tmp_path) as page:
+        metadata = Metadata(tmp_path)
+        metadata.put(folders.location(2))
+        metadata.put(msgspec.structs.replace(folders.location(1), latitude=999.0))
+        metadata.save()
+        assert page.json("/api/v1/map")["id"] == [2]
+        assert "1 location" in page.get("/map").text

@@ -52,6 +52,13 @@ class Seen(msgspec.Struct, frozen=True):
     places: Mapping[int, LocationHealth]
     sensors: Mapping[int, int]
 
+    def placed(self, location_id: int) -> Location | None:
+        """Return what is known of a location that has coordinates on the globe; None: it has none."""
+        known = self.locations.get(location_id)
+        if known is None or known.latitude is None or known.longitude is None:
+            return None
+        return known if abs(known.latitude) <= 90 and abs(known.longitude) <= 180 else None
+
 
 class Look:
     """Looks at one data folder; thread-safe. `ledger` is where requests are counted, None: where this key's are."""

@@ -10,7 +10,6 @@ import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from openaq_pipeline.model import Location
 from openaq_pipeline.reading.latest import Newest
 from openaq_pipeline.web.api import models
 from openaq_pipeline.web.api.asking import MapAsked
@@ -88,13 +87,13 @@ def _measuring(seen: Seen, parameter: str) -> list[int]:
     return [
         known.id
         for key in seen.places
-        if (known := _with_coordinates(seen, key)) and any(each.parameter == parameter for each in known.sensors)
+        if (known := seen.placed(key)) and any(each.parameter == parameter for each in known.sensors)
     ]
 
 
 def _columns(seen: Seen, found: Mapping[int, Newest], pending: int) -> dict[str, object]:
     """Return what `models.Map` describes."""
-    shown = [(place, known) for key, place in seen.places.items() if (known := _with_coordinates(seen, key))]
+    shown = [(place, known) for key, place in seen.places.items() if (known := seen.placed(key))]
     last = [found.get(known.id) for _, known in shown]
     return {
         "at": seen.at,
@@ -108,8 +107,3 @@ def _columns(seen: Seen, found: Mapping[int, Newest], pending: int) -> dict[str,
         "aqi": [each.aqi.value if each and each.aqi else None for each in last],
         "pending": pending,
     }
-
-
-def _with_coordinates(seen: Seen, location_id: int) -> Location | None:
-    known = seen.locations.get(location_id)
-    return None if known is None or known.latitude is None or known.longitude is None else known

@@ -20,10 +20,8 @@ def placed(seen: Seen) -> list[tuple[LocationHealth, Location, float, float]]:
     """Return the selected locations that have coordinates on the globe."""
     found = []
     for health in seen.overview.health.locations:
-        known = seen.locations.get(health.location_id)
-        if known is None or known.latitude is None or known.longitude is None:
-            continue
-        if abs(known.latitude) <= 90 and abs(known.longitude) <= 180:
+        known = seen.placed(health.location_id)
+        if known is not None and known.latitude is not None and known.longitude is not None:
             found.append((health, known, known.latitude, known.longitude))
     return found
 
