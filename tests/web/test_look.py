@@ -71,6 +71,9 @@ def test_while_nothing_changes_one_look_serves_until_ages_are_old(
     clock.seconds += looking.AGES_SECONDS
     assert look.seen() is first
     clock.seconds += 0.1
+    assert look.seen() is first  # a new look is made meanwhile: nobody waits for it
+    with look._looking:
+        pass
     assert look.seen() is not first
     assert len(looks) == 2
 

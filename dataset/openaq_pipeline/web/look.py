@@ -30,8 +30,10 @@ LEAST_SECONDS = 1.0
 SHARE = 5
 """Looking takes at most one part in so many of a processor, be the folder ever so large and busy."""
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 """So old may a look be that is shown while the next one is made; who asks after a longer pause waits for that one.
+
+Longer than `AGES_SECONDS`, or who comes every half minute, as the page itself does, would always wait.
 
 Where a look takes long it may be older, or else everybody would wait for every look."""
 

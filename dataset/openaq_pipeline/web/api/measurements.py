@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from openaq_pipeline.model import Window
+from openaq_pipeline.model import Measurement, Window
 from openaq_pipeline.web.api import models
 from openaq_pipeline.web.api.asking import LocationId, SensorId, WindowAsked
 from openaq_pipeline.web.api.locations import place
@@ -121,13 +121,16 @@ class Reader:
             self._places.release()
 
     def _page(self, location_id: int, asked: WindowAsked, wanted: Any) -> Response:
+        """Return a page; of all years but those that it lies in nothing is kept, only counted."""
         from openaq_pipeline.columns import HISTORY, to_rows  # noqa: PLC0415 - see above
-        from openaq_pipeline.reading.location import read  # noqa: PLC0415
 
-        table = read(self._folder, location_id, wanted)
-        some = table.slice((asked.page - 1) * asked.limit, asked.limit)
-        rows = to_rows(location_id, some.select(HISTORY.names))
-        meta = asked.meta(table.num_rows).model_dump()
+        first, seen = (asked.page - 1) * asked.limit, 0
+        rows: list[Measurement] = []
+        for table in self._tables(location_id, wanted):
+            some = table.slice(max(0, first - seen), asked.limit - len(rows))
+            rows += to_rows(location_id, some.select(HISTORY.names))
+            seen += table.num_rows
+        meta = asked.meta(seen).model_dump()
         return Response(_encode({"meta": meta, "results": rows}), media_type="application/json")
 
     def _file(self, location_id: int, form: str, wanted: Any) -> Response:
