@@ -26,7 +26,7 @@ from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.monitoring.policy import timezone_of
 from openaq_pipeline.monitoring.telling import Policy, digest_due, digest_told, with_digest
 from openaq_pipeline.overview import overview
-from openaq_pipeline.reports import Condition, Digest, DigestAlert, DigestPlace, LocationHealth
+from openaq_pipeline.reports import WORST_FIRST, Condition, Digest, DigestAlert, DigestPlace, LocationHealth
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.state import StateFile
@@ -42,8 +42,6 @@ PLACES, ALERTS = 25, 15
 
 EXPECTED_FOR = timedelta(days=28)
 """A sensor whose last row is older than that at the week's beginning is not waited for any more."""
-
-WORST_FIRST = ("failing", "silent", "unknown", "current")
 
 
 def note_digest(settings: Settings, file: AlertFile, now: datetime, policy: Policy) -> None:

@@ -18,6 +18,10 @@ Channel = Literal["slack", "email", "webhook", "apprise"]
 Receiver = str
 """Who is told: a channel, or one address of a channel that has several (`apprise:2`)."""
 SensorOutcome = Literal["ok", "parked", "deferred", "failed", "skipped"]
+LocationStatus = Literal["current", "silent", "failing", "unknown"]
+
+WORST_FIRST: tuple[LocationStatus, ...] = ("failing", "silent", "unknown", "current")
+"""In this order locations are shown where there is room for few."""
 
 
 class SensorReport(msgspec.Struct, frozen=True):
@@ -296,7 +300,7 @@ class LocationHealth(msgspec.Struct, frozen=True):
 
     location_id: int
     name: str | None
-    status: Literal["current", "silent", "failing", "unknown"]
+    status: LocationStatus
     latest: dt.datetime | None
     age_seconds: float | None
     last_successful_run: dt.datetime | None

@@ -20,12 +20,11 @@ from openaq_pipeline.monitoring.health import in_words
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.overview import Overview
 from openaq_pipeline.reading.latest import SensorLatest
-from openaq_pipeline.reports import LocationHealth
+from openaq_pipeline.reports import WORST_FIRST, LocationHealth
 
 WIDTH = 80
 REMARK_WIDTH = 400
 LONGEST_NAME = 60
-SEVERITY = {"failing": 0, "silent": 1, "unknown": 2, "current": 3}
 COLOURS = {
     "ok": "bold green",
     "degraded": "bold yellow",
@@ -95,7 +94,7 @@ def _odd(places: Sequence[LocationHealth]) -> list[LocationHealth]:
 
 
 def _severity(place: LocationHealth) -> int:
-    return SEVERITY[place.status]
+    return WORST_FIRST.index(place.status)
 
 
 def _locations(places: Sequence[LocationHealth], now: datetime) -> Iterator[Text | Grid]:

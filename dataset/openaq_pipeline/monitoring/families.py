@@ -20,9 +20,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from openaq_pipeline.model import Location
 from openaq_pipeline.monitoring.alerts import SEVERITIES, Book
-from openaq_pipeline.monitoring.health import Status, good_runs
+from openaq_pipeline.monitoring.health import good_runs
 from openaq_pipeline.monitoring.metrics import OUTCOMES, ROWS, RunMetrics, Totals, rows_of
-from openaq_pipeline.reports import Health, LocationHealth, Outcome
+from openaq_pipeline.reports import WORST_FIRST, Health, LocationHealth, LocationStatus, Outcome
 from openaq_pipeline.settings import AlertSettings
 
 PREFIX = "openaq_pipeline_"
@@ -34,9 +34,6 @@ LONGEST_LABEL = 100
 """Characters of a name that comes from outside."""
 
 HEALTH = ("ok", "degraded", "down")
-STATUS: tuple[Status, ...] = ("current", "silent", "failing", "unknown")
-WORST_FIRST = {"failing": 0, "silent": 1, "unknown": 2, "current": 4}
-PARKED = 3
 
 
 class Use(Protocol):
@@ -205,14 +202,14 @@ def shown(places: Sequence[LocationHealth]) -> Sequence[LocationHealth]:
     return sorted(places, key=_severity)[:MOST_LOCATIONS]  # a stable sort keeps the order otherwise
 
 
-def _severity(place: LocationHealth) -> int:
-    return PARKED if place.parked and place.status == "current" else WORST_FIRST[place.status]
+def _severity(place: LocationHealth) -> tuple[int, bool]:
+    return WORST_FIRST.index(place.status), not place.parked
 
 
 def locations(places: Sequence[LocationHealth], with_series: int) -> Iterator[Metric]:
     """Yield the totals of all locations, of which so many have series of their own."""
     found = Counter(place.status for place in places)
-    by_status = {status: found[status] for status in STATUS}
+    by_status = {status: found[status] for status in get_args(LocationStatus)}
     yield _gauge("locations", "Selected locations, by how they are.", _by("status", by_status))
     left_out = f"Selected locations beyond {MOST_LOCATIONS:,}, which have no series of their own."
     yield _one("locations_without_series", left_out, len(places) - with_series)

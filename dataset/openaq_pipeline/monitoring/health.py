@@ -14,15 +14,17 @@ from typing import Literal
 
 from openaq_pipeline.model import Location, LocationState
 from openaq_pipeline.monitoring.metrics import LocationMetrics, RunMetrics
-from openaq_pipeline.reports import Health, LocationHealth, ParkedSensor
+from openaq_pipeline.reports import Health, LocationHealth, LocationStatus, ParkedSensor
 from openaq_pipeline.settings import AlertSettings
-
-Status = Literal["current", "silent", "failing", "unknown"]
 
 GRACE = timedelta(minutes=15)
 """So much longer than two intervals may the last good run be ago: a run takes its time, and one may have failed."""
 
-WORDS: tuple[tuple[Status, str], ...] = (("failing", "failing"), ("silent", "silent"), ("unknown", "never read"))
+WORDS: tuple[tuple[LocationStatus, str], ...] = (
+    ("failing", "failing"),
+    ("silent", "silent"),
+    ("unknown", "never read"),
+)
 
 
 def health(  # noqa: PLR0917 - the order is that of the data's way; what has no default is named
@@ -136,7 +138,7 @@ def _fails(state: LocationState, report: LocationMetrics | None) -> bool:
     return state.last_fetch_time is not None and state.last_fetch_time != state.last_successful_run
 
 
-def _reading(state: LocationState, report: LocationMetrics | None, *, failing: bool, fresh: bool) -> Status:
+def _reading(state: LocationState, report: LocationMetrics | None, *, failing: bool, fresh: bool) -> LocationStatus:
     if report is None and state.last_fetch_time is None:
         return "unknown"
     if failing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -57,7 +58,7 @@ def on(app: FastAPI, told: Callable[[str], str]) -> None:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - that is what it was registered for
+    error = cast("HTTPException", error)  # that is what it was registered for
     sentence, hint = WORDS.get(error.status_code, (str(error.detail), ""))
     if isinstance(error, Failure):
         sentence, hint = str(error.detail), error.hint
@@ -66,7 +67,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _misread(request: Request, error: Exception) -> Response:
     """Answer parameters that are not what they should be, each in a sentence."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - see above
+    error = cast("RequestValidationError", error)
     said = [_problem(each) for each in error.errors()[:SHOWN_PROBLEMS]]
     return answer(request, 422, "; ".join(said), "See /openapi.json for what is possible.", None)
 
@@ -78,13 +79,13 @@ def _problem(detail: Mapping[str, object]) -> str:
 
 
 def _unshown(request: Request, error: Exception) -> Response:
-    assert isinstance(error, PageError)  # noqa: S101 - see above
+    error = cast("PageError", error)
     return answer(request, error.status, error.what, error.hint, None)
 
 
 def _explained(request: Request, error: Exception, told: Callable[[str], str]) -> Response:
     """Answer one of this program's own errors: a wrong question, or a file that can't be read."""
-    assert isinstance(error, PipelineError)  # noqa: S101 - see above
+    error = cast("PipelineError", error)
     if isinstance(error, ConfigError):
         return answer(request, 422, str(error), error.hint, None)
     retry = {"Retry-After": "10"} if isinstance(error, RetriableError) else None

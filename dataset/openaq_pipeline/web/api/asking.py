@@ -13,7 +13,8 @@ from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.model import Window
 from openaq_pipeline.places import MAX_RADIUS_METRES
 from openaq_pipeline.reading.moments import window
-from openaq_pipeline.web.api.models import Meta, State
+from openaq_pipeline.reports import LocationStatus
+from openaq_pipeline.web.api.models import Meta
 
 LARGEST_ID = 2**31 - 1
 MOST_RESULTS = 1_000
@@ -77,7 +78,7 @@ class LocationsAsked(Paged):
     search: Words | None = Field(
         None, description="Words in id, name, locality, country or provider, whatever the case."
     )
-    status: State | None = Field(None, description="How the copy is.")
+    status: LocationStatus | None = Field(None, description="How the copy is.")
     iso: Country | None = Field(None, examples=["NP"], description="The country's code in ISO 3166-1.")
     parameters_id: Ids | None = Field(None, description="Locations with a sensor of one of these parameters.")
     licenses_id: Ids | None = Field(None, description="Locations with one of these licences.")

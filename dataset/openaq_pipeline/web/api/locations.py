@@ -10,14 +10,14 @@ from fastapi import APIRouter, Query
 
 from openaq_pipeline.model import Location
 from openaq_pipeline.reading.latest import latest
-from openaq_pipeline.reports import LocationHealth
+from openaq_pipeline.reports import WORST_FIRST, LocationHealth
 from openaq_pipeline.web.api import models
 from openaq_pipeline.web.api.asking import MOST_RESULTS, LocationId, LocationsAsked
 from openaq_pipeline.web.failures import Failure
 from openaq_pipeline.web.look import Look, Seen
+from openaq_pipeline.web.search import is_meant, words_of
 
 EARTH_METRES = 6_371_000
-ROUGH = {"failing": 0, "silent": 1, "unknown": 2, "current": 3}
 
 Place = tuple[LocationHealth | None, Location | None]
 Matches = Callable[[LocationHealth, Location | None], bool]
@@ -81,7 +81,7 @@ def _keys(order: str) -> Callable[[LocationHealth], Any]:
         "id": lambda each: each.location_id,
         "name": lambda each: ((each.name or "").casefold(), each.location_id),
         "age": lambda each: (math.inf if each.age_seconds is None else each.age_seconds, each.location_id),
-        "status": lambda each: (ROUGH[each.status], each.location_id),
+        "status": lambda each: (WORST_FIRST.index(each.status), each.location_id),
     }[order]
 
 
@@ -109,17 +109,8 @@ def _tests(asked: LocationsAsked) -> Iterator[Matches]:
         latitude, longitude = map(float, asked.coordinates.split(","))
         yield lambda _, known: _metres(known, latitude, longitude) <= asked.radius
     if asked.search is not None:
-        words = asked.search.casefold().split()
-        yield lambda place, known: _is_meant(words, place, known)
-
-
-def _is_meant(words: list[str], place: LocationHealth, known: Location | None) -> bool:
-    """Say whether all words stand in what is known of a location."""
-    told = [str(place.location_id), place.name]
-    if known is not None:
-        told += [known.locality, known.country_name, known.country_code, known.provider]
-    text = "\n".join(filter(None, told)).casefold()
-    return all(word in text for word in words)
+        words = words_of(asked.search)
+        yield lambda place, known: is_meant(words, place, known)
 
 
 def _within(known: Location | None, west: float, south: float, east: float, north: float) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-State = Literal["current", "silent", "failing", "unknown"]
+from openaq_pipeline.reports import LocationStatus
 
 
 class Answer(BaseModel):
@@ -117,7 +117,7 @@ class Location(Answer):
     owner: str | None = Field(description="Whose station it is.")
     is_mobile: bool | None = Field(description="Whether it moves.")
     is_monitor: bool | None = Field(description="Whether it is of reference grade.")
-    status: State | None = Field(description="How its copy is; null: it is no longer selected.")
+    status: LocationStatus | None = Field(description="How its copy is; null: it is no longer selected.")
     datetime_last: dt.datetime | None = Field(
         description="The end of the newest stored period (UTC); null: no row yet."
     )
@@ -260,7 +260,7 @@ class Map(Answer):
     name: list[str] = Field(description="The name, cut after 60 characters; empty: none is known.")
     lat: list[float] = Field(description="Degrees north.")
     lon: list[float] = Field(description="Degrees east.")
-    status: list[State]
+    status: list[LocationStatus]
     value: list[float | None] = Field(
         description="The last value of `parameter`; null: none of the last 24 hours is known, or none was asked for."
     )

@@ -8,14 +8,14 @@ from typing import NamedTuple, get_args
 
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.model import Location
-from openaq_pipeline.monitoring.health import Status
 from openaq_pipeline.reading.latest import SensorLatest
-from openaq_pipeline.reports import LocationHealth
+from openaq_pipeline.reports import LocationHealth, LocationStatus
 from openaq_pipeline.web.look import Seen
+from openaq_pipeline.web.search import is_meant, words_of
 
 PAGE = 50
-STATES: tuple[Status, ...] = get_args(Status)
-WORDS: dict[Status, str] = {
+STATES: tuple[LocationStatus, ...] = get_args(LocationStatus)
+WORDS: dict[LocationStatus, str] = {
     "current": "Current",
     "silent": "Silent",
     "failing": "Failing",
@@ -31,7 +31,7 @@ class Asked(NamedTuple):
     """What the reader wants to see; `state` None: all."""
 
     query: str = ""
-    state: Status | None = None
+    state: LocationStatus | None = None
     page: int = 1
 
 
@@ -50,7 +50,7 @@ class Listing(NamedTuple):
 
     asked: Asked
     places: list[Place]
-    counts: dict[Status, int]
+    counts: dict[LocationStatus, int]
     total: int
     found: int
     pages: int
@@ -58,25 +58,16 @@ class Listing(NamedTuple):
 
 def listing(seen: Seen, asked: Asked, latest: Latest) -> Listing:
     """Return the locations that are asked for; a page behind the last one is the last."""
-    named = [each for each in seen.overview.health.locations if _is_meant(each, seen, asked.query)]
+    words = words_of(asked.query)
+    places = seen.overview.health.locations
+    named = [each for each in places if is_meant(words, each, seen.locations.get(each.location_id))]
     counts = {state: sum(each.status == state for each in named) for state in STATES}
     chosen = [each for each in named if asked.state in {None, each.status}]
     pages = max(1, -(-len(chosen) // PAGE))
     page = min(max(asked.page, 1), pages)
     shown = chosen[(page - 1) * PAGE : page * PAGE]
-    places = [_place(each, seen.locations.get(each.location_id), latest) for each in shown]
-    return Listing(asked._replace(page=page), places, counts, len(named), len(chosen), pages)
-
-
-def _is_meant(each: LocationHealth, seen: Seen, query: str) -> bool:
-    """Say whether every word of a query is somewhere in what is known of a location."""
-    words = query.casefold().split()
-    if not words:
-        return True
-    known = seen.locations.get(each.location_id)
-    more = (known.locality, known.country_code, known.country_name, known.provider) if known else ()
-    text = " ".join(filter(None, (str(each.location_id), each.name, *more))).casefold()
-    return all(word in text for word in words)
+    drawn = [_place(each, seen.locations.get(each.location_id), latest) for each in shown]
+    return Listing(asked._replace(page=page), drawn, counts, len(named), len(chosen), pages)
 
 
 def _place(health: LocationHealth, known: Location | None, latest: Latest) -> Place:
