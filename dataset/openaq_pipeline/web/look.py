@@ -30,10 +30,11 @@ LEAST_SECONDS = 1.0
 SHARE = 5
 """Looking takes at most one part in so many of a processor, be the folder ever so large and busy."""
 
-PATIENCE_SECONDS = 60.0
-"""So old may a look be that is shown while the next one is made; who asks after a longer pause waits for that one.
+QUICK_SECONDS = 0.1
+"""A look that takes no longer is waited for: who asks sees how it is now."""
 
-Longer than `AGES_SECONDS`, or who comes every half minute, as the page itself does, would always wait.
+PATIENCE_SECONDS = 60.0
+"""So old may another look be that is shown while the next one is made; who asks after a longer pause waits for that.
 
 Where a look takes long it may be older, or else everybody would wait for every look."""
 
@@ -90,7 +91,8 @@ class Look:
         seen, age = self._seen, self._steady() - self._looked
         if seen is not None and not self._is_due(age):
             return seen
-        if seen is not None and age < max(PATIENCE_SECONDS, 2 * SHARE * self._took):
+        is_quick = self._took <= QUICK_SECONDS
+        if seen is not None and not is_quick and age < max(PATIENCE_SECONDS, 2 * SHARE * self._took):
             self._look_meanwhile()
             return seen
         with self._looking:
