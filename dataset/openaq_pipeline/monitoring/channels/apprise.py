@@ -88,9 +88,9 @@ class AppriseAddress:
 
 def _made(address: str) -> NotifyBase | None:
     """Return what talks to a service; None: the address is none."""
+    logging.getLogger("apprise").disabled = True  # before it is loaded, which it tells of too
     from apprise import Apprise, AppriseAsset, PersistentStoreMode  # noqa: PLC0415 - see above
 
-    logging.getLogger("apprise").disabled = True
     # Nothing is kept on disk, and no redirect followed: it would carry the secret elsewhere.
     asset = AppriseAsset(app_id="openaq-pipeline", storage_mode=PersistentStoreMode.MEMORY, http_redirects=False)
     return Apprise.instantiate(address, asset=asset)
