@@ -307,6 +307,7 @@ MUTANTS = (
         "        if True:\n            closed = replace(closed, told=closed.told or closed.condition.severity)\n",
         "tests/alerts/test_book_properties.py"
         "::test_each_beginning_is_told_once_and_each_that_was_told_has_its_end_told",
+        long=True,
     ),
     Mutant(
         "a digest is told with every look",
