@@ -209,6 +209,18 @@ _durable: set[Path] = set()
 """The folders that this process has seen to."""
 
 
+Stamp = tuple[int, int, int]
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what tells a version of a file from any other; None: there is no file, or none that can be seen."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 def exists(path: Path) -> bool:
     """Say whether there is something under a name; raises `StorageError` where the disk does not tell."""
     try:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from openaq_pipeline.errors import PipelineError
+from openaq_pipeline.files import Stamp, stamp_of
 from openaq_pipeline.incremental.outlook import longest_gap, next_run
 from openaq_pipeline.model import LocationState
 from openaq_pipeline.monitoring import history
@@ -26,7 +27,6 @@ from openaq_pipeline.storage.selections import Chosen, Remembered
 from openaq_pipeline.storage.state import StateFile
 
 T = TypeVar("T")
-Stamp = tuple[int, int, int]
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -152,15 +152,6 @@ class Kept(Generic[T]):
         found = self._read(now)
         self._found = None if stamp is None else (stamp, found)
         return found
-
-
-def stamp_of(path: Path) -> Stamp | None:
-    """Return what tells a version of a file from any other; None: there is no file, or none that can be seen."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 class _Warnings:

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from openaq_pipeline.audit import audit
+from openaq_pipeline.audit.calendar import Calendar
 from openaq_pipeline.errors import StorageError
 from openaq_pipeline.incremental.plan import ARCHIVE_AFTER
 from openaq_pipeline.storage.ledgers import LETTERS, NO_DAY, Ledgers
-from openaq_pipeline.web.calendar import Calendar, calendar
+from openaq_pipeline.web.calendar import calendar
 from openaq_pipeline.wiring import utc_now
 from tests.archive_files import local_day
 from tests.audit.conftest import days_of, lose
@@ -111,7 +112,7 @@ def test_no_more_days_are_told_than_were_asked_for_or_are_here(kept: Kept, days:
 
 def test_a_location_that_nobody_knows_has_no_days(kept: Kept) -> None:
     found = calendar(kept.settings, 999, utc_now(), days=30)
-    assert found.sensors == ()
+    assert found.sensors == []
     assert isinstance(found.first, date)
 
 

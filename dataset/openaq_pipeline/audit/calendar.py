@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 OUR_GAP = LETTERS["our_gap"]
 
 
-class SensorMonths(NamedTuple):
+class SensorCalendar(NamedTuple):
     """A sensor's days: a letter of `LETTERS` each, `NO_DAY` where it has none, and how many rows are here and due.
 
     `due` is `UNTOLD` where nothing tells it.
@@ -37,13 +37,13 @@ class SensorMonths(NamedTuple):
     due: list[int]
 
 
-class Months(NamedTuple):
+class Calendar(NamedTuple):
     """The days of a location's sensors in `timezone`, from `first` on. `audited` is when the last audit was, if any."""
 
     timezone: str
     first: date
     audited: datetime | None
-    sensors: list[SensorMonths]
+    sensors: list[SensorCalendar]
 
 
 class CalendarWork(LocationWork):
@@ -52,7 +52,7 @@ class CalendarWork(LocationWork):
     def __init__(self, stores: Stores, location_id: int, now: datetime, check: Callable[[], None]) -> None:
         super().__init__(stores, None, location_id, Asked(None, None, now, check))
 
-    def months(self, days: int) -> Months:
+    def calendar(self, days: int) -> Calendar:
         """Return the last days of what should be here, so many at most; raises `StorageError`."""
         zone, timezone = evidence.zone_of(self._folder, self._location, self._id, self._asked.now)
         known = Ledgers(self._folder).get(self._id)
@@ -61,13 +61,13 @@ class CalendarWork(LocationWork):
         audited = None if known is None else known.audited
         should = self._days(known, zone)
         if should is None:
-            return Months(timezone, day_of(self._asked.now, zone), audited, [])
+            return Calendar(timezone, day_of(self._asked.now, zone), audited, [])
         shown = _last(should, days)
         self._begun |= self._began_before(shown, known)
         parts = [self._part(part, known and known.of(part.first, part.last), None) for part in shown.years()]
         names, before = self._names(parts, known), known.of(shown.first, shown.last).sensors if known else {}
         found = [_together(key, names.get(key, UNNAMED), each, before.get(key)) for key, each in joined(parts).items()]
-        return Months(timezone, shown.first, audited, found)
+        return Calendar(timezone, shown.first, audited, found)
 
     def _began_before(self, shown: Days, known: LocationLedger | None) -> set[int]:
         """Return the sensors that are known to have had a row before these days."""
@@ -85,7 +85,7 @@ def _last(should: Days, days: int) -> Days:
     return Days(should.zone, Window(start, should.window.end))
 
 
-def _together(sensors_id: int, names: tuple[str, str], now: SensorDays, before: SensorLedger | None) -> SensorMonths:
+def _together(sensors_id: int, names: tuple[str, str], now: SensorDays, before: SensorLedger | None) -> SensorCalendar:
     """Return a sensor's days as they are now, those that were compared as they were found then."""
     kinds = [LETTERS[kind] if kind else NO_DAY for kind in now.kinds]
     held, due = now.held.tolist(), now.due.tolist()
@@ -93,4 +93,4 @@ def _together(sensors_id: int, names: tuple[str, str], now: SensorDays, before: 
         for place, upstream in enumerate(before.upstream):
             if upstream != NONE and before.held[place] == held[place] and kinds[place] != OUR_GAP:
                 kinds[place], due[place] = before.kinds[place], before.due[place]
-    return SensorMonths(sensors_id, *names, "".join(kinds), held, due)
+    return SensorCalendar(sensors_id, *names, "".join(kinds), held, due)

@@ -13,6 +13,7 @@ from pathlib import Path
 from openaq_pipeline.daemon.child import Child, Snapshot
 from openaq_pipeline.daemon.watchdog import Reading
 from openaq_pipeline.errors import PipelineError
+from openaq_pipeline.files import Stamp, stamp_of
 from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Waiting, due
 from openaq_pipeline.monitoring.conditions import between_runs
@@ -31,15 +32,13 @@ PAUSE_SECONDS = 60.0
 HUNG_RUN = "hung_run"
 KILLED_RUN = "killed_run"
 
-Stamp = tuple[int, ...]
-
 
 class Courier:
     """Sends the notices of a data folder that wait for another try; one child at a time."""
 
     def __init__(self, folder: Path, spare: Spare | None = None) -> None:
         self._folder, self._spare = folder, spare
-        self._stamp: Stamp | None = None
+        self._stamp: tuple[Stamp | None, int] | None = None
         self._book: Waiting | None = None
         self._child: Child | None = None
         self._started: float | None = None
@@ -71,7 +70,7 @@ class Courier:
 
     def _refresh(self) -> None:
         """Read the book again if it has changed, but only what waits: the rest may be megabytes."""
-        stamp = (*_stamp(self._folder / ".alerts.json"), self._spare.stamp() if self._spare else 0)
+        stamp = (stamp_of(self._folder / ".alerts.json"), self._spare.stamp() if self._spare else 0)
         if stamp == self._stamp:
             return
         self._stamp, self._book = stamp, None
@@ -119,11 +118,3 @@ def _tell_oddity(code: int) -> None:
     """Log how a child ended, unless it was delivered (0), refused (1, and logged there) or killed here."""
     if code > 1:
         log.warning("The sending of alerts ended with exit code %d", code)
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -69,12 +69,8 @@ class AlertFile:
     def waiting(self) -> Waiting:
         """Return what the book has to be told, as `read` does; of a book on disk no more than that is decoded."""
         if self._unsaved is None:
-            try:
-                body = whole(self._path, BOOK_BYTES)
-                found = msgspec.json.decode(body, type=Waiting)
-            except (OSError, *UNREADABLE):
-                pass  # told by `read`
-            else:
+            with suppress(OSError, *UNREADABLE):  # `read` tells of it
+                found = msgspec.json.decode(whole(self._path, BOOK_BYTES), type=Waiting)
                 aware = all(entry.next_try.tzinfo for entry in found.outbox)
                 if found.version in READABLE and aware and (found.look_at is None or found.look_at.tzinfo):
                     return found

@@ -8,14 +8,6 @@ from fastapi.responses import HTMLResponse
 from openaq_pipeline.web.rendering import render
 
 
-class PageError(Exception):
-    """Something that can't be shown: the status to answer with, what is the matter and what to do."""
-
-    def __init__(self, status: int, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.status, self.what, self.hint = status, what, hint
-
-
 def error_page(request: Request, status: int, what: str, hint: str = "") -> HTMLResponse:
     """Return the page of an error."""
     return render(request, "error.html", {"status": status, "what": what, "hint": hint}, status)

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from openaq_pipeline.errors import ConfigError, PipelineError, RetriableError
-from openaq_pipeline.web.errors import PageError, error_page
+from openaq_pipeline.web.errors import error_page
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,6 @@ def on(app: FastAPI, told: Callable[[str], str]) -> None:
     """Have all errors of an application answered so; `told` leaves out what only the owner of the files may read."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misread)
-    app.add_exception_handler(PageError, _unshown)
     app.add_exception_handler(PipelineError, lambda request, error: _explained(request, error, told))
     app.add_exception_handler(Exception, _confessed)
 
@@ -76,11 +75,6 @@ def _problem(detail: Mapping[str, object]) -> str:
     place = detail.get("loc")
     name = ".".join(map(str, place[1:])) if isinstance(place, tuple) else ""
     return f"{name}: {detail.get('msg')}"
-
-
-def _unshown(request: Request, error: Exception) -> Response:
-    error = cast("PageError", error)
-    return answer(request, error.status, error.what, error.hint, None)
 
 
 def _explained(request: Request, error: Exception, told: Callable[[str], str]) -> Response:

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from openaq_pipeline.storage.ledgers import LETTERS, NO_DAY, UNTOLD
-from openaq_pipeline.web.calendar import Calendar, SensorCalendar
+
+if TYPE_CHECKING:  # it loads numpy
+    from openaq_pipeline.audit.calendar import Calendar, SensorCalendar
 
 STEP, SIDE = 11, 9
 LEFT, TOP = 26, 14
