@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 SILENCE_SECONDS = 0.1
 TOTAL_SECONDS = 2 * SILENCE_SECONDS
 PAUSE_SECONDS = 0.07
-SLACK_SECONDS = 1.0
+SLACK_SECONDS = 3.0
+"""A busy machine may take it; without a deadline it would be 4 s and more for each attempt."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
 GOOD = b'{"results":[]}'
 
@@ -91,13 +92,13 @@ HANGS = [hangs, hangs_in_the_body]
 @pytest.mark.parametrize("answer", [*DRIPS, *HANGS])
 def test_an_answer_is_cut_off_by_the_total_deadline_however_it_comes(serve: Serve, answer: Answer) -> None:
     took = seconds_until_cut_off(serve(answer), total_seconds=0.3, silence_seconds=5)
-    assert 0.3 <= took < 1.0
+    assert 0.3 <= took < 3.5, "neither the server, after 4 s, nor the silence, after 5 s, ended it"
 
 
 @pytest.mark.parametrize("answer", HANGS)
 def test_a_silence_is_cut_off_before_the_whole_is_due(serve: Serve, answer: Answer) -> None:
     took = seconds_until_cut_off(serve(answer), total_seconds=5, silence_seconds=0.2)
-    assert 0.2 <= took < 2.0
+    assert 0.2 <= took < 3.5
 
 
 @pytest.mark.parametrize("answer", [drips_body, hangs])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 
 import msgspec
@@ -190,9 +189,7 @@ def test_the_manual_has_every_family_and_no_other() -> None:
     assert sorted(shown) == sorted({f"openaq_pipeline_{name}" for name in names(everything)})
 
 
-def test_a_scrape_of_the_largest_folder_is_quick_and_not_large() -> None:
+def test_a_scrape_of_the_largest_folder_is_not_large() -> None:
     asked = figures(*(place(number) for number in range(1, 10_001)))
-    began = time.process_time()
     body, _ = answer(asked, OPENMETRICS)
-    assert time.process_time() - began < 1, "usually a fifth"
     assert len(body) < 1_000_000
