@@ -20,8 +20,8 @@ from openaq_pipeline.model import Location, LocationState, Measurement, Sensor, 
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.reading.folder import PARQUET
 
-MAX_OBJECT_BYTES = 1 << 30
-"""`.state.json` and `metrics.json` are one JSON object each, whatever they hold."""
+ROW_BYTES = 1 << 24
+"""No row is longer. DuckDB sets aside twice as much for each file that it reads at a time."""
 
 _TYPES: dict[type, str] = {
     msgspec.inspect.IntType: "BIGINT",
@@ -106,7 +106,7 @@ def _of_live_files(folder: Path, live_from: datetime | None) -> str:
     """Return the query of the location files: the location is the file's name, which is known without opening it."""
     name = r"'/location_([1-9][0-9]{0,9})[.]json$'"
     columns = ", ".join(f"l.{column}" for column in HISTORY.names)
-    rows = _json_files(f"{escaped(folder)}/location_[1-9]*.json", _columns(Measurement), "array")
+    rows = _json_files(f"{escaped(folder)}/location_[1-9]*.json", _columns(Measurement), "array", ROW_BYTES)
     rows += ", filename = true)"
     # DuckDB takes a name that is missing for a null: here it is damage, as for every other reader.
     whole = "CASE WHEN location_id IS NULL OR sensors_id IS NULL OR datetime IS NULL OR parameter IS NULL THEN "
@@ -122,14 +122,14 @@ def _of_live_files(folder: Path, live_from: datetime | None) -> str:
 
 
 def _json(path: Path, columns: dict[str, str], form: str) -> str:
-    """Return the call that reads a JSON file."""
-    return f"{_json_files(escaped(path), columns, form)})"
+    """Return the call that reads a JSON file, which may be one object as a whole, and be written anew meanwhile."""
+    return f"{_json_files(escaped(path), columns, form, max(ROW_BYTES, 2 * path.stat().st_size))})"
 
 
-def _json_files(pattern: str, columns: dict[str, str], form: str) -> str:
+def _json_files(pattern: str, columns: dict[str, str], form: str, object_bytes: int) -> str:
     """Return the beginning of a call that reads JSON files; further options and the bracket are the caller's."""
     types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
-    options = f"format = {quoted(form)}, records = true, maximum_object_size = {MAX_OBJECT_BYTES}"
+    options = f"format = {quoted(form)}, records = true, maximum_object_size = {object_bytes}"
     return f"read_json({quoted(pattern)}, columns = {{{types}}}, {options}"
 
 
