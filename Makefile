@@ -52,11 +52,16 @@ security: $(VENV)/.dev  ## What bandit has against the code, and pip-audit again
 fuzz: $(VENV)/.dev  ## Feed nonsense to all that reads, 20 s each: SECONDS=600 make fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),20)
 
-lock: $(VENV)/.dev  ## Write requirements.lock: each package in the version tested here, by its hashes
+lock: requirements.lock deploy/container/loader.lock  ## Lock each package to the version tested here, by its hashes
+
+.PHONY: requirements.lock deploy/container/loader.lock
+requirements.lock: requirements.txt $(VENV)/.dev
+deploy/container/loader.lock: deploy/container/loader.txt $(VENV)/.dev
+requirements.lock deploy/container/loader.lock:
 	@$(BIN)/python -m pip freeze --quiet --exclude-editable > $(VENV)/tested.txt
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
 		--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--constraint $(VENV)/tested.txt --output-file requirements.lock requirements.txt
+		--constraint $(VENV)/tested.txt --output-file $@ $<
 
 bench: $(VENV)/.dev  ## Print the benchmark tables (benchmarks/README.md)
 	$(BIN)/python -m benchmarks
