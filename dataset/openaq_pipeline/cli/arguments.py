@@ -33,6 +33,8 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
         ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
         ("query", _add_query, "ask the data on disk in SQL"),
         ("export", _add_export, "write the data on disk to one file, with their licences beside it"),
+        ("backup", _add_backup, "write everything in the data folder to one archive, beside a running scheduler"),
+        ("restore", _add_restore, "put a backup into a new data folder, or see whether it is whole"),
         ("deliver", _add_deliver, "send the alerts that are still to be told"),
         ("preflight", _add_preflight, "see whether it would work: settings, folder, OpenAQ, clock, channels"),
         ("page", _add_page, "serve the status page on a port that is handed over; the scheduler does so"),
@@ -298,6 +300,19 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         help="export also what may not be redistributed or whose licence is unknown, for your own use",
     )
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.export_command"))
+
+
+def _add_backup(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument("--output", required=True, metavar="F", help="the archive, a new .tar.gz file; - for stdout")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.backup_command"))
+
+
+def _add_restore(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument("archive", metavar="F", help="what `backup` has written; - for stdin")
+    parser.add_argument("--check", action="store_true", help="only read it and say whether it is whole")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.restore_command"))
 
 
 def _add_deliver(parser: argparse.ArgumentParser) -> None:
