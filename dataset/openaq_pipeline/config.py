@@ -40,6 +40,7 @@ ENVIRONMENT_KEYS: dict[str, tuple[str, ...]] = {
     "WEBHOOK_SECRET": ("notifications", "webhook", "secret"),
     "APPRISE_URLS": ("notifications", "apprise", "urls"),
     "DATABASE_URL": ("storage", "postgres", "dsn"),
+    "POSTGRES_ENABLED": ("storage", "postgres", "enabled"),
 }
 SECRETS = (
     ("api", "api_key"),
