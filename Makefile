@@ -8,7 +8,7 @@ PEERS  := .venv-peers
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint check format security fuzz lock bench bench-peers faults faults-long mutants install clean screenshots
+.PHONY: help run test test-long lint check format security fuzz lock bench bench-peers containers faults faults-long mutants install clean screenshots
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ faults: $(VENV)/.dev  ## Produce faults on purpose, a few of each, and count wha
 
 faults-long: $(VENV)/.dev  ## The same thousands of times: prints the table of docs/RELIABILITY.md
 	$(BIN)/python -m pytest -n 4 --dist worksteal --long tests/faults
+
+containers: $(VENV)/.dev  ## Build the images and run them on Docker; with what an earlier run built in a minute
+	$(BIN)/python -m pytest -n 2 --containers tests/containers
 
 mutants: $(VENV)/.dev  ## Break the program by hand, a mistake at a time, and see each found by its test
 	$(BIN)/python -m tests.faults.mutants
