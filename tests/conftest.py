@@ -33,6 +33,7 @@ NO_LIMIT = 1_000_000
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     table.add_options(parser)
+    parser.addoption("--containers", action="store_true", help="build and run the images (make containers)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
