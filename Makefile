@@ -29,7 +29,7 @@ faults-long: $(VENV)/.dev  ## The same thousands of times: prints the table of d
 	$(BIN)/python -m pytest -n 4 --dist worksteal --long tests/faults
 
 containers: $(VENV)/.dev  ## Build the images and run them on Docker; with what an earlier run built in a minute
-	$(BIN)/python -m pytest -n 2 --containers tests/containers
+	$(BIN)/python -m pytest -n 2 --dist loadfile --containers tests/containers
 
 mutants: $(VENV)/.dev  ## Break the program by hand, a mistake at a time, and see each found by its test
 	$(BIN)/python -m tests.faults.mutants
