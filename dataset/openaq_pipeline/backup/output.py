@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -11,11 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from openaq_pipeline.errors import ConfigError, LockHeld
-from openaq_pipeline.files import FILE_MODE, exists, storage_error, sync_folder, temporary_of
+from openaq_pipeline.files import FILE_MODE, storage_error, sync_folder, temporary_of
 from openaq_pipeline.locks import let_go
-
-WITHOUT_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
-"""What file systems say that know no second name for a file, such as FAT and some network drives."""
 
 STDOUT = 1
 
@@ -35,7 +31,8 @@ def new_file(path: Path, folder: Path) -> Iterator[IO[bytes]]:
             with os.fdopen(descriptor, "wb", closefd=False) as file:
                 yield file
             os.fsync(descriptor)
-            _name(temporary, path)
+            _check_free(path)  # no other backup takes it now: that would need the lock of the unfinished file
+            temporary.rename(path)
             sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
@@ -51,18 +48,14 @@ def check(path: Path, folder: Path) -> None:
     """Raise `ConfigError` for an output that is in the data folder, in none, or there already."""
     if path.resolve().is_relative_to(folder.resolve()):
         raise ConfigError(f"--output {path} is in the data folder", hint="Name a file outside of it.")
-    try:
-        beside, taken = path.parent.is_dir(), os.path.lexists(path)
-    except OSError as error:
-        raise storage_error(error, path) from error
-    if taken:
-        raise _taken(path)
-    if not beside:
+    _check_free(path)
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - `Path.is_dir` raises where the disk can't tell
         raise ConfigError(f"There is no folder {path.parent}", hint="Make it first, or name another --output.")
 
 
-def _taken(path: Path) -> ConfigError:
-    return ConfigError(f"{path} is there already", hint="Name another --output; a backup never replaces anything.")
+def _check_free(path: Path) -> None:
+    if os.path.lexists(path):
+        raise ConfigError(f"{path} is there already", hint="Name another --output; a backup never replaces anything.")
 
 
 def _begin(temporary: Path, path: Path) -> int:
@@ -113,22 +106,6 @@ def _is(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
-
-
-def _name(temporary: Path, path: Path) -> None:
-    """Give the finished file its name; raises `ConfigError` if by now there is something of that name."""
-    try:
-        os.link(temporary, path)  # which fails where a rename would replace
-    except FileExistsError:
-        raise _taken(path) from None
-    except OSError as error:
-        if error.errno not in WITHOUT_LINKS:
-            raise
-        if exists(path):
-            raise _taken(path) from None
-        temporary.rename(path)
-    else:
-        temporary.unlink()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from openaq_pipeline.backup.manifest import About, Totals
@@ -28,7 +28,7 @@ def main(namespace: argparse.Namespace) -> int:
         config=namespace.config, data_dir=namespace.data_dir, log_level="DEBUG" if namespace.debug else None
     )
     apply(settings, to_file=False)
-    with stopping() as stop, _opened(namespace.archive) as archive:
+    with stopping() as stop, opened(namespace.archive) as archive:
         if namespace.check:
             print(f"{namespace.archive} is whole: {_described(archive.about, archive.read(Nowhere()))}.")
             return EXIT_FINE
@@ -46,15 +46,18 @@ def _described(about: About, totals: Totals) -> str:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[Archive]:
+def opened(name: str) -> Iterator[Archive]:
     """Open a file, or stdin for `-`; raises `ConfigError` for what can't be opened."""
     if name == "-" and os.isatty(STDIN):
         raise ConfigError("There is no backup on a terminal", hint="Send the file to stdin, or name it.")
     try:
-        file = os.fdopen(os.dup(STDIN), "rb") if name == "-" else Path(name).open("rb")  # noqa: SIM115 - closed below
+        file = os.fdopen(os.dup(STDIN), "rb") if name == "-" else Path(name).open("rb")  # noqa: SIM115 - see below
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise ConfigError(f"There is no file {name}", hint="Name a backup, or - for stdin.") from error
     except OSError as error:
         raise storage_error(error, Path(name)) from error
-    with file:
+    try:
         yield Archive(file, "stdin" if name == "-" else name)
+    finally:
+        with suppress(OSError):  # all that there was to read was read
+            file.close()
