@@ -110,6 +110,8 @@ def test_every_command_has_its_chapter_and_no_other_is_described() -> None:
         "sync-postgres",
         "verify",
         "audit",
+        "backup",
+        "restore",
         "deliver",
         "page",
         "init",
