@@ -41,6 +41,7 @@ ENVIRONMENT_KEYS: dict[str, tuple[str, ...]] = {
     "APPRISE_URLS": ("notifications", "apprise", "urls"),
     "WEB_HOST": ("web", "host"),
     "DATABASE_URL": ("storage", "postgres", "dsn"),
+    "POSTGRES_ENABLED": ("storage", "postgres", "enabled"),
 }
 SECRETS = (
     ("api", "api_key"),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 
@@ -17,6 +18,7 @@ from openaq_pipeline.errors import ConfigError, StorageError
 from openaq_pipeline.model import Echo, LocationState, Measurement, Rhythm, SensorState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import RunMetrics, metrics_of
+from openaq_pipeline.reading import views
 from openaq_pipeline.reading.query import connected, look, run
 from openaq_pipeline.reports import RunReport
 from openaq_pipeline.storage.sealed import history_folder
@@ -235,6 +237,24 @@ def test_a_slip_is_told_in_one_sentence(folder: Path, rows: list[Measurement], s
     assert "\n" not in str(caught.value)
 
 
+def test_a_query_of_small_files_wants_little_memory(
+    folder: Path, rows: list[Measurement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(database: str, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+        return duckdb_connect(database, config={**config, "memory_limit": "128MB", "threads": 1})
+
+    duckdb_connect = duckdb.connect
+    monkeypatch.setattr("openaq_pipeline.reading.query.duckdb.connect", small)
+    assert one(folder, "count(*)") == len(rows)
+    assert ask(folder, DAILY)
+
+
+def test_one_object_larger_than_most_is_read_all_the_same(folder: Path) -> None:
+    path = folder / "metrics.json"
+    path.write_text(json.dumps({"runs": [], "padding": "x" * (views.OBJECT_BYTES + 1)}))
+    assert one(folder, "count(*)", "FROM runs") == 0
+
+
 def test_a_damaged_location_file_is_named(folder: Path, rows: list[Measurement]) -> None:
     assert rows
     path = folder / "location_7.json"
@@ -261,30 +281,3 @@ def test_a_time_with_an_offset_is_the_same_moment(folder: Path) -> None:
     path = folder / "location_5.json"
     path.write_bytes(path.read_bytes().replace(b'"2025-01-01T02:00:00Z"', b'"2025-01-01T07:45:00+05:45"'))
     assert one(folder, "max(datetime)") == datetime(2025, 1, 1, 2, tzinfo=UTC)
-
-
-def test_a_query_needs_no_more_memory_than_a_small_machine_has(folder: Path, rows: list[Measurement]) -> None:
-    describe(folder, location(5))
-    state = StateFile(folder)
-    state.put(5, LocationState(sensors={51: SensorState(at("2025-01-01"))}))
-    state.save()
-    history.append(folder, metrics_of(RunReport(at("2025-01-01"), 3.5, 7, (), None)), at("2025-01-01"))
-    code = (
-        "import sys; from pathlib import Path; from openaq_pipeline.reading.query import connected, look\n"
-        "folder = Path(sys.argv[1])\n"
-        "with connected(folder, look(folder)) as connection:\n"
-        "    limit = connection.sql(\"SELECT current_setting('memory_limit')\").fetchall()[0][0]\n"
-        "    print(limit, [connection.sql(f'SELECT count(*) FROM {name}').fetchall()[0][0]"
-        " for name in ('measurements', 'locations', 'sensors', 'runs')])\n"
-    )
-    # DuckDB goes by the memory that it is told of: here by a variable that Slurm sets, elsewhere by the cgroup.
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        env={"PYTHONPATH": "dataset", "SLURM_MEM_PER_NODE": "512"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "iB" in done.stdout, done.stderr
-    assert float(done.stdout.split()[0]) < 1024
-    assert done.stdout.endswith(f"[{len(rows)}, 1, 2, 1]\n")

@@ -20,8 +20,8 @@ from openaq_pipeline.model import Location, LocationState, Measurement, Sensor, 
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.reading.folder import PARQUET
 
-ROW_BYTES = 1 << 24
-"""No row is longer. DuckDB sets aside twice as much for each file that it reads at a time."""
+OBJECT_BYTES = 16 << 20
+"""So long may a row of a file be: DuckDB sets twice this aside for each thread that reads, whatever the files hold."""
 
 _TYPES: dict[type, str] = {
     msgspec.inspect.IntType: "BIGINT",
@@ -106,7 +106,7 @@ def _of_live_files(folder: Path, live_from: datetime | None) -> str:
     """Return the query of the location files: the location is the file's name, which is known without opening it."""
     name = r"'/location_([1-9][0-9]{0,9})[.]json$'"
     columns = ", ".join(f"l.{column}" for column in HISTORY.names)
-    rows = _json_files(f"{escaped(folder)}/location_[1-9]*.json", _columns(Measurement), "array", ROW_BYTES)
+    rows = _json_files(f"{escaped(folder)}/location_[1-9]*.json", _columns(Measurement), "array")
     rows += ", filename = true)"
     # DuckDB takes a name that is missing for a null: here it is damage, as for every other reader.
     whole = "CASE WHEN location_id IS NULL OR sensors_id IS NULL OR datetime IS NULL OR parameter IS NULL THEN "
@@ -122,14 +122,15 @@ def _of_live_files(folder: Path, live_from: datetime | None) -> str:
 
 
 def _json(path: Path, columns: dict[str, str], form: str) -> str:
-    """Return the call that reads a JSON file, which may be one object as a whole, and be written anew meanwhile."""
-    return f"{_json_files(escaped(path), columns, form, max(ROW_BYTES, 2 * path.stat().st_size))})"
+    """Return the call that reads a JSON file: rows, or one object, which may grow to twice its size meanwhile."""
+    longest = OBJECT_BYTES if form == "array" else max(OBJECT_BYTES, 2 * path.stat().st_size)
+    return f"{_json_files(escaped(path), columns, form, longest)})"
 
 
-def _json_files(pattern: str, columns: dict[str, str], form: str, object_bytes: int) -> str:
+def _json_files(pattern: str, columns: dict[str, str], form: str, longest: int = OBJECT_BYTES) -> str:
     """Return the beginning of a call that reads JSON files; further options and the bracket are the caller's."""
     types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
-    options = f"format = {quoted(form)}, records = true, maximum_object_size = {object_bytes}"
+    options = f"format = {quoted(form)}, records = true, maximum_object_size = {longest}"
     return f"read_json({quoted(pattern)}, columns = {{{types}}}, {options}"
 
 
