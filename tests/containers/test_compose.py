@@ -191,9 +191,7 @@ def test_rows_get_into_the_database(installation: Project, engine: Engine) -> No
     before = installation.rows()
     counted = installation.run(DATABASE)
     assert f" {len(before)}\n" in counted
-    until(lambda: installation.container("timescale").health == "healthy", "a healthy database")
-    installation.has_read_all()
-    assert "PostgreSQL is behind" not in installation.container("data-pipeline").log
+    installation.container("timescale").becomes("healthy")
 
 
 # --- what it outlives ---
@@ -203,7 +201,7 @@ def test_an_upgrade_keeps_the_data(installation: Project) -> None:
     before, images = installation.rows(), _images(installation)
     edit(installation.folder, "lookback_hours: 24 ", "lookback_hours: 25 ")
     installation.run(CHANGE)
-    installation.has_read_all()
+    until(lambda: _answers(installation), "the page again")
     assert _images(installation) != images
     assert "lookback_hours: 25" in installation.container("data-pipeline").execute("cat", "config.yaml").out
     _holds(installation, before)
