@@ -114,6 +114,7 @@ def test_every_command_has_its_chapter_and_no_other_is_described() -> None:
         "restore",
         "deliver",
         "page",
+        "init",
         "first-run",
         "simulator",
     ]
@@ -126,7 +127,7 @@ def test_a_chapter_names_the_flags_of_its_command_and_no_other(command: str) -> 
     table = rows(text, "flag") if "| flag |" in text else []
     shown = {name.split()[0] for name in names(table)}
     assert len(shown) == len(names(table))
-    common = COMMON if command != "simulator" else set()
+    common = {"simulator": set[str](), "init": {"--debug"}}.get(command, COMMON)
     assert shown | common == flags(parser)
 
 
@@ -135,7 +136,7 @@ def test_the_flags_that_all_share_are_described_once() -> None:
 
 
 def test_no_flag_is_spoken_of_that_does_not_exist() -> None:
-    known = {flag for parser in commands().values() for flag in flags(parser)} | {"--help"}
+    known = {flag for parser in commands().values() for flag in flags(parser)} | {"--help", "--version"}
     own = MANUAL.replace(section("Deployment"), "")  # there the flags of other programs are spoken of as well
     assert set(re.findall(r"(?<![\w|-])--[a-z][a-z-]+", own)) <= known
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from openaq_pipeline import locks, pulse, selection
+from openaq_pipeline import installed, locks, pulse, selection
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import ingest
@@ -28,7 +28,7 @@ from openaq_pipeline.redact import clean
 from openaq_pipeline.reports import Gauge, LocationReport, RunPlan, RunReport
 from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage import licenses
-from openaq_pipeline.wiring import Stop, Stores, connected, utc_now
+from openaq_pipeline.wiring import Stop, Stores, check_installed, connected, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,8 @@ def run_once(
     check_selection(settings)
     locks.make_folder(settings.data_dir)
     with locks.hold_folder(settings.data_dir), connected(settings, stop) as (client, budget):
+        if not installed.has(installed.HISTORY):
+            log.warning("%s", installed.without_history(settings.data.live_days))
         stores = Stores(settings)
         stores.load(order.now, repair=True)
         api = Api(client, clock)
@@ -253,12 +255,16 @@ def look_up(parts: Parts, location_id: int) -> bool:
 
 
 def check_selection(settings: Settings, *, needs_key: bool = True) -> None:
-    """Raise `ConfigError` if there is nothing to do, or no key where it takes one."""
+    """Raise `ConfigError` if there is nothing to do, or not what it takes: a key where it is wanted, the packages."""
     if not settings.locations and not settings.selections:
+        begin = (
+            "Run `openaq-pipeline init` to begin with a config.yaml, then list" if not settings.config_path else "List"
+        )
         raise ConfigError(
             "No location is selected",
-            hint="List location ids or selections under `locations:` in config.yaml, or pass --locations.",
+            hint=f"{begin} location ids or selections under `locations:` in config.yaml, or pass --locations.",
         )
+    check_installed(settings)
     if needs_key and (settings.api.api_key is None or not settings.api.api_key.get_secret_value()):
         raise ConfigError("OPENAQ_API_KEY is not set", hint=KEY_HINT)
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from openaq_pipeline import pulse
+from openaq_pipeline import installed, pulse
 from openaq_pipeline.errors import Stopped
 from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.api import Api
@@ -21,6 +21,7 @@ from openaq_pipeline.order import Parts
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage import sealed
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.progress import Progress
@@ -110,6 +111,7 @@ class Stores:
             data=self.settings.data,
             tally=self.tally,
             progress=self.progress if resumed else None,
+            has_history=installed.has(installed.HISTORY),
         )
 
     def archive_parts(self, archive: Archive, checkpoint: Callable[[], None]) -> ArchiveParts:
@@ -129,6 +131,14 @@ class Stores:
             tally=self.tally,
             checkpoint=checkpoint,
         )
+
+
+def check_installed(settings: Settings) -> None:
+    """Raise `ConfigError` if the settings, or the data folder as it is, take what is not installed."""
+    if settings.storage.postgres.enabled:
+        installed.need(installed.POSTGRES, why="storage.postgres is enabled")
+    if sealed.has_history(settings.data_dir):
+        installed.need(installed.HISTORY, why=f"{settings.data_dir} has rows in history/")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from openaq_pipeline import __version__
 from openaq_pipeline.cli.values import folder, hours, location_id, moment, pause, percent, positive
 from openaq_pipeline.simulator.arguments import add_arguments as add_simulator_arguments
 
@@ -20,10 +21,12 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
         description="Own a complete, checked, always current copy of OpenAQ's air-quality data.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"openaq-pipeline {__version__}")
     parser.set_defaults(command=_help_of(parser))
     door = prog.endswith(".py") and bool(arguments)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, add, summary in (
+        ("init", _add_init, "write a commented config.yaml and .env here to begin with; overwrites nothing"),
         ("run", _add_run, "bring every location up to now, or fill a range of the past"),
         ("backfill", _add_backfill, "fill a range of the past, from the API or OpenAQ's archive; goes on after a stop"),
         ("schedule", _add_schedule, "run again and again: the daemon"),
@@ -74,6 +77,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: config.yaml)")
     parser.add_argument("--data-dir", type=folder, metavar="D", help="data folder (default: data/)")
     parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
+
+
+def _add_init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.init_command"))
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
