@@ -268,8 +268,6 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         ".restored/": 'STAGING, WHOLE = ".restore", ".restored"',
         ".*.tmp": ".tmp",
         ".probe": '".probe"',
-        ".restore/": '".restore"',
-        ".restored/": '".restored"',
     }
     for shown in FILES:
         if shown in in_trouble:
