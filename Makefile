@@ -8,7 +8,7 @@ PEERS  := .venv-peers
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint check format security fuzz lock bench bench-peers containers faults faults-long mutants install clean screenshots
+.PHONY: help run test test-long lint check format security fuzz lock package bench bench-peers containers faults faults-long mutants install clean screenshots
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,12 @@ requirements.lock deploy/container/loader.lock:
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
 		--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--constraint $(VENV)/tested.txt --output-file $@ $<
+
+package: $(VENV)/.dev  ## Build wheel and sdist into dist/, and try them in an empty environment of each Python
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m pytest -n 2 --dist worksteal --long tests/installation
 
 bench: $(VENV)/.dev  ## Print the benchmark tables (benchmarks/README.md)
 	$(BIN)/python -m benchmarks
