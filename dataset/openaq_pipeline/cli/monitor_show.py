@@ -16,8 +16,8 @@ from openaq_pipeline.cli.show_health import Page, Values, as_text, listed
 from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.overview import Observer
 from openaq_pipeline.reading.latest import SensorLatest, latest
-from openaq_pipeline.serving import until_signal
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.signals import until_signal
 
 
 def show(settings: Settings, now: datetime, *, shown_runs: int, as_json: bool) -> int:

@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openaq_pipeline.listening import listen
-from openaq_pipeline.serving import Server, until_signal
+from openaq_pipeline.serving import Server
+from openaq_pipeline.signals import until_signal
 from openaq_pipeline.simulator.app import Options, Simulator
 from openaq_pipeline.simulator.clock import Clock
 from openaq_pipeline.simulator.control import NewRow, add_rows
