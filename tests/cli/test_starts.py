@@ -32,4 +32,4 @@ def test_a_command_loads_nothing_heavy_that_it_does_without(command: str, spared
 
 def test_help_without_a_command_tells_of_all_commands() -> None:
     shown = make_parser("openaq-pipeline", ["--help"]).format_help()
-    assert all(f"\n    {name} " in shown for name, *_ in COMMANDS)
+    assert {name for name, *_ in COMMANDS} <= {line.split()[0] for line in shown.splitlines() if line.strip()}
