@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NO_LIMIT = 1_000_000
 USUAL = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "error"}
 """The environment of the program's interpreter."""
+LONGEST_SECONDS = 120
+"""What has not ended then never will, such as a daemon that should not have got its folder."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -129,13 +131,17 @@ class Program:
             return self.run_anew(script, *arguments, **env)
         command = ["--config", str(self.config), *arguments]
         home = nursery.nursery(tuple(USUAL.items()))
-        done = home.run(str(ROOT / "dataset" / script), command, given, self.folder, 120)
+        done = home.run(str(ROOT / "dataset" / script), command, given, self.folder, LONGEST_SECONDS)
         return Finished(done.code, done.out.decode(), done.err.decode())
 
     def run_anew(self, script: str, *arguments: str, **env: str) -> Finished:
         """Run a script to its end by an interpreter of its own."""
         with self.start(script, *arguments, **env) as process:
-            out, err = process.communicate(timeout=120)
+            try:
+                out, err = process.communicate(timeout=LONGEST_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()  # else leaving this block waits for it, for ever
+                raise
         return Finished(process.returncode, out, err)
 
     def load(self, *arguments: str, **env: str) -> Finished:
