@@ -8,7 +8,7 @@ PEERS  := .venv-peers
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint check format security fuzz lock bench bench-peers faults faults-long mutants install clean screenshots
+.PHONY: help run test test-long lint check format security fuzz lock package bench bench-peers containers faults faults-long mutants install clean screenshots
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ faults: $(VENV)/.dev  ## Produce faults on purpose, a few of each, and count wha
 
 faults-long: $(VENV)/.dev  ## The same thousands of times: prints the table of docs/RELIABILITY.md
 	$(BIN)/python -m pytest -n 4 --dist worksteal --long tests/faults
+
+containers: $(VENV)/.dev  ## Build the images and run them on Docker; with what an earlier run built in a minute
+	$(BIN)/python -m pytest -n 2 --dist loadfile --containers tests/containers
 
 mutants: $(VENV)/.dev  ## Break the program by hand, a mistake at a time, and see each found by its test
 	$(BIN)/python -m tests.faults.mutants
@@ -49,11 +52,22 @@ security: $(VENV)/.dev  ## What bandit has against the code, and pip-audit again
 fuzz: $(VENV)/.dev  ## Feed nonsense to all that reads, 20 s each: SECONDS=600 make fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),20)
 
-lock: $(VENV)/.dev  ## Write requirements.lock: each package in the version tested here, by its hashes
+lock: requirements.lock deploy/container/loader.lock  ## Lock each package to the version tested here, by its hashes
+
+.PHONY: requirements.lock deploy/container/loader.lock
+requirements.lock: requirements.txt $(VENV)/.dev
+deploy/container/loader.lock: deploy/container/loader.txt $(VENV)/.dev
+requirements.lock deploy/container/loader.lock:
 	@$(BIN)/python -m pip freeze --quiet --exclude-editable > $(VENV)/tested.txt
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
 		--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--constraint $(VENV)/tested.txt --output-file requirements.lock requirements.txt
+		--constraint $(VENV)/tested.txt --output-file $@ $<
+
+package: $(VENV)/.dev  ## Build wheel and sdist into dist/, and try them in an empty environment of each Python
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m pytest -n 2 --dist worksteal --long tests/installation
 
 bench: $(VENV)/.dev  ## Print the benchmark tables (benchmarks/README.md)
 	$(BIN)/python -m benchmarks

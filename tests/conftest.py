@@ -37,6 +37,7 @@ LONGEST_SECONDS = 120
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     table.add_options(parser)
+    parser.addoption("--containers", action="store_true", help="build and run the images (make containers)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,8 +91,8 @@ class Finished(NamedTuple):
 class Program:
     """The program as users start it: a script in `dataset/`, in a process, with files and key of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, python: str | Path = sys.executable) -> None:
+        self.folder, self.python = folder, str(python)
         self.data = folder / "data"
         self.config = folder / "config.yaml"
         self.env = {
@@ -113,7 +114,7 @@ class Program:
         return self
 
     def start(self, script: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(ROOT / "dataset" / script), "--config", str(self.config), *arguments]
+        command = [self.python, str(ROOT / "dataset" / script), "--config", str(self.config), *arguments]
         return subprocess.Popen(
             command,
             env=self.env | env,

@@ -199,7 +199,8 @@ def _become(argv: Sequence[str], env: Mapping[str, str], folder: str, umask: int
 
 def _main() -> None:
     for name in LIBRARIES:
-        importlib.import_module(name)
+        with suppress(ModuleNotFoundError):  # a plain installation has not all of them
+            importlib.import_module(name)
     threads = sum(1 for _ in Path("/proc/self/task").iterdir())
     assert threads == 1, f"{threads} threads: what is forked has only one"
     gc.freeze()

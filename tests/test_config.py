@@ -100,6 +100,15 @@ def test_the_log_level_goes_the_same_way(project: Project) -> None:
     assert project.load(env={"LOG_LEVEL": "error"}, log_level="DEBUG").monitoring.log_level == "DEBUG"
 
 
+def test_the_copy_in_postgresql_is_switched_on_and_off_by_the_environment_too(project: Project) -> None:
+    project.write("storage: {postgres: {enabled: false}}")
+    assert project.load(env={"POSTGRES_ENABLED": "true"}).storage.postgres.enabled
+    project.write("storage: {postgres: {enabled: true}}")
+    assert not project.load(env={"POSTGRES_ENABLED": "false"}).storage.postgres.enabled
+    problem = project.problem("", {"POSTGRES_ENABLED": "perhaps"})
+    assert problem.startswith("POSTGRES_ENABLED: `storage.postgres.enabled` is 'perhaps'")
+
+
 def test_locations_of_the_command_line_take_the_place_of_the_files(project: Project) -> None:
     assert project.load("locations: [1, 2]").locations == [1, 2]
     assert project.load(locations=[3]).locations == [3]

@@ -110,8 +110,11 @@ def test_every_command_has_its_chapter_and_no_other_is_described() -> None:
         "sync-postgres",
         "verify",
         "audit",
+        "backup",
+        "restore",
         "deliver",
         "page",
+        "init",
         "first-run",
         "simulator",
     ]
@@ -124,7 +127,7 @@ def test_a_chapter_names_the_flags_of_its_command_and_no_other(command: str) -> 
     table = rows(text, "flag") if "| flag |" in text else []
     shown = {name.split()[0] for name in names(table)}
     assert len(shown) == len(names(table))
-    common = COMMON if command != "simulator" else set()
+    common = {"simulator": set[str](), "init": {"--debug"}}.get(command, COMMON)
     assert shown | common == flags(parser)
 
 
@@ -133,7 +136,7 @@ def test_the_flags_that_all_share_are_described_once() -> None:
 
 
 def test_no_flag_is_spoken_of_that_does_not_exist() -> None:
-    known = {flag for parser in commands().values() for flag in flags(parser)} | {"--help"}
+    known = {flag for parser in commands().values() for flag in flags(parser)} | {"--help", "--version"}
     own = MANUAL.replace(section("Deployment"), "")  # there the flags of other programs are spoken of as well
     assert set(re.findall(r"(?<![\w|-])--[a-z][a-z-]+", own)) <= known
 
@@ -263,6 +266,8 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         "*.damaged-{time}": ".damaged-",
         ".*.tmp": ".tmp",
         ".probe": '".probe"',
+        ".restore/": '".restore"',
+        ".restored/": '".restored"',
     }
     for shown in FILES:
         if shown in in_trouble:
@@ -454,8 +459,7 @@ def test_no_secret_has_a_default() -> None:
     assert not list(secrets(FileSettings()))
 
 
-def test_the_unit_of_systemd_starts_a_script_that_exists() -> None:
+def test_the_unit_of_systemd_starts_a_command_that_exists() -> None:
     unit = (ROOT / "deploy/systemd/openaq-pipeline.service").read_text()
-    (script,) = re.findall(r"ExecStart=\S+/python (\S+)", unit)
-    assert (ROOT / script).is_file()
+    assert re.findall(r"ExecStart=\S+/openaq-pipeline (\S+)", unit) == ["schedule"]
     assert {"Type=notify", "WatchdogSec=3min", "KillMode=mixed"} <= set(unit.splitlines())

@@ -18,15 +18,30 @@ from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 
-LOCK = ROOT / "requirements.lock"
+PLAIN = ROOT / "deploy/container"
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ;.*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE)
-PINNED = {name: version for name, version, _ in PIN.findall(LOCK.read_text())}
 
 
-def asked_for() -> Iterator[Requirement]:
-    """Each line of requirements.txt, and what those of them that are here as locked need in turn."""
-    lines = (line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
-    waiting, seen = [Requirement(line) for line in lines if line], set[str]()
+def locked(lock: Path) -> dict[str, str]:
+    return {name: version for name, version, _ in PIN.findall(lock.read_text())}
+
+
+PINNED = locked(ROOT / "requirements.lock")
+LOCKS = pytest.mark.parametrize(
+    ("asked", "lock"),
+    [(ROOT / "requirements.txt", ROOT / "requirements.lock"), (PLAIN / "loader.txt", PLAIN / "loader.lock")],
+    ids=["all", "plain"],
+)
+
+
+def lines_of(asked: Path) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in asked.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def asked_for(asked: Path) -> Iterator[Requirement]:
+    """Each line of such a file, and what those of them that are here as locked need in turn."""
+    waiting, seen = [Requirement(line) for line in lines_of(asked)], set[str]()
     while waiting:
         wanted = waiting.pop()
         yield wanted
@@ -48,28 +63,35 @@ def is_here(name: str) -> bool:
         return False
 
 
-def test_the_lock_file_is_nothing_but_versions_with_their_hashes() -> None:
-    rest = PIN.sub("", LOCK.read_text())
+@LOCKS
+def test_a_lock_file_is_nothing_but_versions_with_their_hashes(asked: Path, lock: Path) -> None:
+    rest = PIN.sub("", lock.read_text())
     assert not [line for line in rest.splitlines() if line and not line.startswith("#")]
-    assert len(PINNED) >= 30
+    assert len(locked(lock)) >= len(lines_of(asked))
 
 
-def test_the_lock_file_fulfils_all_that_is_asked_for_and_holds_no_more() -> None:
-    needed = set()
-    for wanted in asked_for():
+@LOCKS
+def test_a_lock_file_fulfils_all_that_is_asked_for_and_holds_no_more(asked: Path, lock: Path) -> None:
+    needed, pinned = set(), locked(lock)
+    for wanted in asked_for(asked):
         name = canonicalize_name(wanted.name)
-        assert name in PINNED, f"{name} is not in requirements.lock: `make lock`"
-        assert wanted.specifier.contains(PINNED[name]), f"{wanted} is asked for, {PINNED[name]} is locked: `make lock`"
+        assert name in pinned, f"{name} is not in {lock.name}: `make lock`"
+        assert wanted.specifier.contains(pinned[name]), f"{wanted} is asked for, {pinned[name]} is locked: `make lock`"
         needed.add(name)
-    if all(map(is_here, PINNED)):
-        assert set(PINNED) == needed, "requirements.lock holds what nothing asks for: `make lock`"
+    if all(map(is_here, pinned)):
+        assert set(pinned) == needed, f"{lock.name} holds what nothing asks for: `make lock`"
 
 
-def test_a_change_of_what_is_asked_for_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "requirements.txt").write_text("urllib3>=99\n")
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+def test_a_change_of_what_is_asked_for_is_noticed(tmp_path: Path) -> None:
+    asked = tmp_path / "requirements.txt"
+    asked.write_text("urllib3>=99\n")
     with pytest.raises(AssertionError, match="is locked"):
-        test_the_lock_file_fulfils_all_that_is_asked_for_and_holds_no_more()
+        test_a_lock_file_fulfils_all_that_is_asked_for_and_holds_no_more(asked, ROOT / "requirements.lock")
+
+
+def test_the_plain_installation_is_a_part_of_the_whole_in_the_same_versions() -> None:
+    assert set(lines_of(PLAIN / "loader.txt")) < set(lines_of(ROOT / "requirements.txt"))
+    assert locked(PLAIN / "loader.lock").items() < PINNED.items(), "`make lock`"
 
 
 # --- bandit and pip-audit ---

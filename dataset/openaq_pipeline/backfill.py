@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from openaq_pipeline import locks, run
+from openaq_pipeline import installed, locks, run
 from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import due, plan, planner
 from openaq_pipeline.ingest import ingest
@@ -147,6 +147,8 @@ def dry_run(settings: Settings, span: Window, *, source: Provenance = "api") -> 
 def check(settings: Settings, job: Job) -> None:
     """Raise `ConfigError` if there is nothing to do, or not what it takes."""
     check_selection(settings, needs_key=job.api is not None or _is_unresolved(settings))
+    if job.archive:
+        installed.need(installed.HISTORY, installed.QUERY)
     untold = UNTOLD & set(settings.validation.required_fields)
     if job.archive and untold:
         raise ConfigError(

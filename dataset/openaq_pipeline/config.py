@@ -39,7 +39,9 @@ ENVIRONMENT_KEYS: dict[str, tuple[str, ...]] = {
     "WEBHOOK_URL": ("notifications", "webhook", "url"),
     "WEBHOOK_SECRET": ("notifications", "webhook", "secret"),
     "APPRISE_URLS": ("notifications", "apprise", "urls"),
+    "WEB_HOST": ("web", "host"),
     "DATABASE_URL": ("storage", "postgres", "dsn"),
+    "POSTGRES_ENABLED": ("storage", "postgres", "enabled"),
 }
 SECRETS = (
     ("api", "api_key"),

@@ -101,6 +101,16 @@ def _make_alike(descriptor: int, like: Path) -> None:
     os.fchmod(descriptor, stat.st_mode & 0o777)
 
 
+def give_to_owner(path: Path) -> None:
+    """Let what root has made belong to whoever its folder belongs to, who would be shut out of it; others can't."""
+    if os.geteuid() != 0:
+        return
+    with suppress(OSError):
+        owner, stat = path.parent.stat(), path.lstat()
+        if (stat.st_uid, stat.st_gid) != (owner.st_uid, owner.st_gid):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable: without it a power cut can bring the old file back after a rename."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -154,7 +154,7 @@ class _LocationIngest:
         """Return where the live window begins, also by the rows in hand."""
         newest = [state.watermark for state in self._sensors.values() if state.watermark is not None]
         newest += [row.datetime for row in self._rows]
-        return plan.live_from(max(newest, default=None), self._order.now, self._parts.data.live_days)
+        return self._parts.live_from(max(newest, default=None), self._order.now)
 
     def _make_room(self) -> None:
         """Let a backfill of what is older than the live window find a history to go to."""

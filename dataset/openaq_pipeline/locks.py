@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+from openaq_pipeline import restored
 from openaq_pipeline.errors import ConfigError, LockHeld, RetriableError, StorageError
-from openaq_pipeline.files import FILE_MODE, FOLDER_MODE, make_durably, replacing, storage_error
+from openaq_pipeline.files import FILE_MODE, FOLDER_MODE, give_to_owner, make_durably, replacing, storage_error
 
 LOCK_FILE = ".lock"
 LOCK_VARIABLE = "OPENAQ_PIPELINE_LOCK_FD"
@@ -34,10 +35,10 @@ TRY_AGAIN_SECONDS = 0.05
 
 
 def make_folder(folder: Path) -> None:
-    """Create the data folder if need be and prove that a file can be replaced in it.
+    """Create the data folder if need be, prove that a file can be replaced in it, and finish a restore that was killed.
 
     Raises `ConfigError`: a folder that can't be written is the wrong folder, or has the wrong owner. A disk that is
-    full, or fails under a folder in use, is no fault of the settings: `StorageError`.
+    full, or fails under a folder in use, is no fault of the settings: `StorageError`. And as `finish_restore`.
     """
     try:
         make_durably(folder)
@@ -52,6 +53,14 @@ def make_folder(folder: Path) -> None:
             f"The data folder {folder} can't be used: {reason}",
             hint="Name a folder you may write with --data-dir, DATA_DIR or data.directory in config.yaml.",
         ) from error
+    finish_restore(folder)
+
+
+def finish_restore(folder: Path) -> None:
+    """Move into its place what a killed restore had brought here whole; raises `LockHeld` while one is at work."""
+    if restored.is_pending(folder):
+        with hold_folder(folder):
+            restored.finish(folder)
 
 
 def _is_in_use(folder: Path) -> bool:
@@ -103,7 +112,7 @@ def take_folder(folder: Path) -> int:
     try:
         descriptor = _inherited(path)
         if descriptor is None:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # once more changes nothing for an heir
         except BaseException:
@@ -166,17 +175,24 @@ def take_lock(path: Path, seconds: float) -> int:
 
     Raises `BlockingIOError` if another, be it of this process, still has it after so many seconds, and `OSError`.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags, FILE_MODE)
+        descriptor = _open(path)
     except FileNotFoundError:
         path.parent.mkdir(FOLDER_MODE, exist_ok=True)
-        descriptor = os.open(path, flags, FILE_MODE)
+        give_to_owner(path.parent)
+        descriptor = _open(path)
     try:
         _wait_for(descriptor, time.monotonic() + seconds)
     except BaseException:
         let_go(descriptor)
         raise
+    return descriptor
+
+
+def _open(path: Path) -> int:
+    """Open a file to be locked, and make it if need be. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    give_to_owner(path)
     return descriptor
 
 

@@ -86,9 +86,8 @@ def sync_all(settings: Settings, watcher: MirrorWatcher | None = None) -> Mirror
     Raises `ConfigError` without an address, `FatalError` or `RetriableError` for a database that can't be used.
     """
     if not settings.storage.postgres.enabled:
-        raise ConfigError(
-            "The copy in PostgreSQL is switched off", hint="Set storage.postgres.enabled to true in config.yaml."
-        )
+        hint = "Set storage.postgres.enabled to true in config.yaml, or POSTGRES_ENABLED=true in the environment."
+        raise ConfigError("The copy in PostgreSQL is switched off", hint=hint)
     return _sync(settings, {}, watcher or MirrorWatcher())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -18,6 +18,7 @@ from openaq_pipeline.quality.rules import Judge
 from openaq_pipeline.reports import LocationReport, SensorOutcome
 from openaq_pipeline.settings import DataSettings
 
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 LEAST_LOOK_BACK = timedelta(hours=6)
 """However punctual a provider was so far: what is read again comes with a request that is sent anyway."""
 
@@ -34,7 +35,10 @@ class Visit(msgspec.Struct, frozen=True):
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """What an ingest works with. `progress` is where a backfill goes on from; None: from the beginning."""
+    """What an ingest works with. `progress` is where a backfill goes on from; None: from the beginning.
+
+    `has_history`: whole months may move from the location files to the history; in a plain installation none can.
+    """
 
     source: Source
     rows: RowStore
@@ -46,6 +50,11 @@ class Parts(msgspec.Struct, frozen=True):
     data: DataSettings
     tally: Tally
     progress: ProgressStore | None = None
+    has_history: bool = True
+
+    def live_from(self, newest: datetime | None, now: datetime) -> datetime:
+        """Return where the live window begins, by the newest row (None: there is none); without a history, nowhere."""
+        return plan.live_from(newest, now, self.data.live_days) if self.has_history else EARLIEST
 
     def window(
         self, order: Order, location_id: int, sensors_id: int, state: SensorState, look_back: timedelta

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from openaq_pipeline import locks, pulse, selection
+from openaq_pipeline import installed, locks, pulse, selection
 from openaq_pipeline.errors import FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import ingest
@@ -71,6 +71,8 @@ def run_once(
     check_selection(settings)
     locks.make_folder(settings.data_dir)
     with locks.hold_folder(settings.data_dir), connected(settings, stop) as (client, budget):
+        if not installed.has(installed.HISTORY):
+            log.warning("%s", installed.without_history(settings.data.live_days))
         stores = Stores(settings)
         stores.load(order.now, repair=True)
         api = Api(client, clock)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from openaq_pipeline import pulse
+from openaq_pipeline import installed, pulse
 from openaq_pipeline.errors import Stopped
 from openaq_pipeline.monitoring.tally import Tally
 from openaq_pipeline.openaq.api import Api
@@ -107,6 +107,7 @@ class Stores:
             data=self.settings.data,
             tally=self.tally,
             progress=self.progress if resumed else None,
+            has_history=installed.has(installed.HISTORY),
         )
 
     def archive_parts(self, archive: Archive, checkpoint: Callable[[], None]) -> ArchiveParts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -24,7 +25,7 @@ from openaq_pipeline.monitoring.alert_file import AlertFile
 from openaq_pipeline.monitoring.alerts import Book, OpenCondition, PastCondition
 from openaq_pipeline.monitoring.channels import slack
 from openaq_pipeline.monitoring.channels.apprise import AppriseAddress
-from openaq_pipeline.monitoring.channels.email import Email, message
+from openaq_pipeline.monitoring.channels.email import Email, html, message
 from openaq_pipeline.monitoring.channels.webhook import payload
 from openaq_pipeline.monitoring.delivery import deliver
 from openaq_pipeline.monitoring.picture import CELL, HEAD, MARGIN, NAMES, ROW, SCALE, SHADES, WIDTH, drawn
@@ -236,6 +237,14 @@ def test_the_mail_has_the_picture_in_it_with_words_for_who_does_not_see_it(serve
     assert "Thamel &lt;b&gt;" in html.get_content()
     assert picture.get_content_type() == "image/png"
     assert picture.get_content() == drawn(DIGEST)
+
+
+def test_where_nothing_can_draw_the_words_of_the_digest_have_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    mail = message(NOTICE, ORIGIN, settings())
+    assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+    assert "cid:" not in mail.as_string()
+    assert "lasted 24 h" in html(NOTICE, ORIGIN, pictured=False)
 
 
 def test_a_mail_without_a_digest_has_no_picture() -> None:

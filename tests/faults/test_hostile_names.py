@@ -112,7 +112,7 @@ def test_a_hostile_name_in_an_alert_is_no_markup_and_no_header(name: str, tally:
     settings = EmailSettings.model_validate({"host": "h", "from": "a@b.example", "to": ["c@d.example"]})
     mail = message_from_bytes(email.message(notice, origin, settings).as_bytes(), policy=SMTP)
     assert mail.get_all("Subject") == [mail["Subject"]]
-    html = email.html(notice, origin)
+    html = email.html(notice, origin, pictured=False)
     assert "<script" not in html
     assert "<http" not in html
     block_kit = json.dumps(slack.message(notice, origin))

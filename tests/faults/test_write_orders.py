@@ -18,8 +18,11 @@ from tests.faults.works import WORKS
 LEFT_TO_SQLITE = {"budget"}
 """It writes through shared memory, which no trace shows, and is tested by others for just this."""
 
+MOVES_FOLDERS = {"restore"}
+"""The replay knows no folder that is renamed: a disk loses its power in `test_restores.py`."""
 
-@pytest.mark.parametrize("name", sorted(WORKS.keys() - LEFT_TO_SQLITE))
+
+@pytest.mark.parametrize("name", sorted(WORKS.keys() - LEFT_TO_SQLITE - MOVES_FOLDERS))
 def test_every_order_of_writes_that_a_disk_may_choose_is_recovered_from(
     name: str, tmp_path: Path, chance: random.Random, times: Times, tally: Tally
 ) -> None:

@@ -6,6 +6,7 @@ the oracle; of a small file a reader sees the old or the new version, nothing el
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -16,10 +17,17 @@ import msgspec
 import pyarrow.parquet as pq
 
 from openaq_pipeline import load
+from openaq_pipeline.backup.names import place_of
+from openaq_pipeline.backup.output import new_file
+from openaq_pipeline.backup.restoring import restore
+from openaq_pipeline.backup.writing import back_up
+from openaq_pipeline.cli.restore_command import opened
 from openaq_pipeline.columns import HISTORY, to_table
 from openaq_pipeline.commit.across import commit_across
 from openaq_pipeline.commit.seal import open_history
 from openaq_pipeline.errors import PipelineError, RetriableError
+from openaq_pipeline.files import exists
+from openaq_pipeline.locks import finish_restore, make_folder
 from openaq_pipeline.model import ArchiveStamp, LicenseTerms, Window
 from openaq_pipeline.monitoring import history as runs
 from openaq_pipeline.monitoring.alert_file import AlertFile
@@ -41,6 +49,7 @@ from openaq_pipeline.storage.selections import Resolved
 from openaq_pipeline.wiring import Stores
 from tests.alerts.parts import condition, policy
 from tests.alerts.samples import DIGEST, SAID
+from tests.backup.archives import Found
 from tests.faults import light, oracle
 from tests.monitoring.runs import location, run
 from tests.reading.folders import CC_BY, describe, series, store, write_terms
@@ -393,6 +402,64 @@ def bytes_of(*names: str) -> Callable[[Path], object]:
     return seen
 
 
+def a_folder(folder: Path) -> None:
+    """Prepare a data folder of every kind of file, with a history that counts."""
+    data = folder / "data"
+    store(data, HERE, series(HERE, YEAR_END, 24 * 14, step=24), NEW_YEAR)
+    describe(data, described(HERE))
+    for name in (".state.json", "metrics.json"):
+        (data / name).write_bytes(b"{}\n")
+
+
+def make_backup(folder: Path) -> None:
+    """Back the folder up, unless that was done."""
+    if not exists(folder / "b.tar.gz"):
+        with new_file(folder / "b.tar.gz", folder / "data") as file:
+            back_up(folder / "data", file.write, NOW)
+
+
+def backed_up(folder: Path) -> object:
+    """Return what is in the backup, which must be whole; None: there is none."""
+    if not (folder / "b.tar.gz").exists():
+        return None
+    found = Found()
+    with opened(str(folder / "b.tar.gz")) as archive:
+        archive.read(found)
+    return found.files
+
+
+def restorable(folder: Path) -> None:
+    """Prepare a backup, and no data."""
+    a_folder(folder)
+    make_backup(folder)
+    shutil.rmtree(folder / "data")
+
+
+def put_back(folder: Path) -> None:
+    """Restore the backup, unless that was done, as every start begins."""
+    make_folder(folder / "data")
+    if not exists(folder / "data" / "locations.json"):
+        with opened(str(folder / "b.tar.gz")) as archive:
+            restore(archive, folder / "data")
+
+
+def restored_files(folder: Path) -> object:
+    """Return the data as the next process finds them; None: there are none."""
+    data = folder / "data"
+    if not data.is_dir():
+        return None
+    finish_restore(data)
+    names = (path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+    return {name: (data / name).read_bytes() for name in names if place_of(name)} or None
+
+
+class Restoring(Work):
+    """A restore, whose moves are finished by whoever comes next: a reader beside it may see a part of them."""
+
+    def look(self, folder: Path, old: object, new: object) -> None:
+        """Nobody is promised to read a folder that is being restored."""
+
+
 def works() -> Iterable[Work]:
     """Yield every deed."""
     yield Poll("first load", -1)
@@ -425,6 +492,8 @@ def works() -> Iterable[Work]:
     )
     yield Work("budget", lambda folder: ask(folder, 2), lambda folder: ask(folder, 1), asked)
     yield Work("export", exportable, write_export, bytes_of("out.csv"))
+    yield Work("backup", a_folder, make_backup, backed_up)
+    yield Restoring("restore", restorable, put_back, restored_files)
 
 
 def _owed(folder: Path) -> object:

@@ -86,7 +86,8 @@ def test_more_sensors_need_more_disk() -> None:
 
 def test_a_check_that_breaks_is_a_failed_line_and_no_traceback() -> None:
     (found,) = run_check("odd", "no_such_module", "nothing")
-    assert (found.status, found.message) == ("failed", "openaq_pipeline.preflight.no_such_module is not installed")
+    assert found.status == "failed"
+    assert found.message.startswith("the check itself failed: ModuleNotFoundError")
     (found,) = run_check("odd", "machine", "needed_bytes", "no number")  # type: ignore[arg-type]
     assert found.status == "failed"
     assert found.message.startswith("the check itself failed: ")

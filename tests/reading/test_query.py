@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 
@@ -17,6 +18,7 @@ from openaq_pipeline.errors import ConfigError, StorageError
 from openaq_pipeline.model import Echo, LocationState, Measurement, Rhythm, SensorState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import RunMetrics, metrics_of
+from openaq_pipeline.reading import views
 from openaq_pipeline.reading.query import connected, look, run
 from openaq_pipeline.reports import RunReport
 from openaq_pipeline.storage.sealed import history_folder
@@ -233,6 +235,24 @@ def test_a_slip_is_told_in_one_sentence(folder: Path, rows: list[Measurement], s
         ask(folder, sql)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_query_of_small_files_wants_little_memory(
+    folder: Path, rows: list[Measurement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(database: str, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+        return duckdb_connect(database, config={**config, "memory_limit": "128MB", "threads": 1})
+
+    duckdb_connect = duckdb.connect
+    monkeypatch.setattr("openaq_pipeline.reading.query.duckdb.connect", small)
+    assert one(folder, "count(*)") == len(rows)
+    assert ask(folder, DAILY)
+
+
+def test_one_object_larger_than_most_is_read_all_the_same(folder: Path) -> None:
+    path = folder / "metrics.json"
+    path.write_text(json.dumps({"runs": [], "padding": "x" * (views.OBJECT_BYTES + 1)}))
+    assert one(folder, "count(*)", "FROM runs") == 0
 
 
 def test_a_damaged_location_file_is_named(folder: Path, rows: list[Measurement]) -> None:

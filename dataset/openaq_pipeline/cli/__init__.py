@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from openaq_pipeline import pulse
+from openaq_pipeline import installed, pulse
 from openaq_pipeline.cli.arguments import make_parser
 from openaq_pipeline.errors import ConfigError, LockHeld, PipelineError
 from openaq_pipeline.redact import clean
@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "openaq-pipeline") ->
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FELL_SHORT
     except Exception as error:  # noqa: BLE001 - whatever is left is a bug, and the user is told so
-        return _confess(error, debug=debug)
+        lack = installed.explained(error) if isinstance(error, ModuleNotFoundError) else None
+        return _explain(lack, debug=debug) if lack else _confess(error, debug=debug)
     finally:
         gc.freeze()  # Python's last act is to look for garbage among all there is, which frees what is freed anyway
     return code

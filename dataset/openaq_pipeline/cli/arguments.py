@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from openaq_pipeline import __version__
 from openaq_pipeline.cli.values import folder, hours, location_id, moment, pause, percent, positive
 from openaq_pipeline.simulator.arguments import add_arguments as add_simulator_arguments
 
@@ -20,6 +21,7 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
         description="Own a complete, checked, always current copy of OpenAQ's air-quality data.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"openaq-pipeline {__version__}")
     parser.set_defaults(command=_help_of(parser))
     door = prog.endswith(".py") and bool(arguments)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -57,6 +59,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: config.yaml)")
     parser.add_argument("--data-dir", type=folder, metavar="D", help="data folder (default: data/)")
     parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
+
+
+def _add_init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.init_command"))
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -285,6 +292,19 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.export_command"))
 
 
+def _add_backup(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument("--output", required=True, metavar="F", help="the archive, a new .tar.gz file; - for stdout")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.backup_command"))
+
+
+def _add_restore(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument("archive", metavar="F", help="what `backup` has written; - for stdin")
+    parser.add_argument("--check", action="store_true", help="only read it and say whether it is whole")
+    parser.set_defaults(command=_lazily("openaq_pipeline.cli.restore_command"))
+
+
 def _add_deliver(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     parser.set_defaults(command=_lazily("openaq_pipeline.cli.deliver_command"))
@@ -321,6 +341,7 @@ def _add_simulator(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
+    ("init", _add_init, "write a commented config.yaml and .env here to begin with; overwrites nothing"),
     ("run", _add_run, "bring every location up to now, or fill a range of the past"),
     ("backfill", _add_backfill, "fill a range of the past, from the API or OpenAQ's archive; goes on after a stop"),
     ("schedule", _add_schedule, "run again and again: the daemon"),
@@ -330,6 +351,8 @@ COMMANDS = (
     ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
     ("query", _add_query, "ask the data on disk in SQL"),
     ("export", _add_export, "write the data on disk to one file, with their licences beside it"),
+    ("backup", _add_backup, "write everything in the data folder to one archive, beside a running scheduler"),
+    ("restore", _add_restore, "put a backup into a new data folder, or see whether it is whole"),
     ("deliver", _add_deliver, "send the alerts that are still to be told"),
     ("preflight", _add_preflight, "see whether it would work: settings, folder, OpenAQ, clock, channels"),
     ("page", _add_page, "serve the status page on a port that is handed over; the scheduler does so"),

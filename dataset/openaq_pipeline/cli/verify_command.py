@@ -10,6 +10,7 @@ from openaq_pipeline.cli import EXIT_FELL_SHORT, EXIT_FINE
 from openaq_pipeline.cli.run_command import apply, print_json, stopping
 from openaq_pipeline.cli.show import count, printable
 from openaq_pipeline.config import load
+from openaq_pipeline.locks import finish_restore
 from openaq_pipeline.redact import clean
 from openaq_pipeline.repair import Mended, repair
 from openaq_pipeline.settings import Settings
@@ -31,6 +32,8 @@ def main(namespace: argparse.Namespace) -> int:
     )
     apply(settings, to_file=namespace.repair and settings.data_dir.is_dir())
     say = _to_stderr if namespace.json else print
+    if namespace.repair:
+        finish_restore(settings.data_dir)  # first, or what is still to come would be taken for lost
     found = verify(settings.data_dir, namespace.locations or (), watch=_watch)
     repairs: tuple[Mended, ...] = ()
     after = found

@@ -16,8 +16,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from openaq_pipeline import installed
 from openaq_pipeline.daemon.child import PAGE, Child, Memo
 from openaq_pipeline.errors import ConfigError
+from openaq_pipeline.installed import NotInstalled
 from openaq_pipeline.listening import address, opened
 from openaq_pipeline.openaq.budget import ledger_path
 from openaq_pipeline.places import PLANET
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds until a page that ended is started again; twice as long each time, until it has lived for the longest."""
+
+NO_PAGE = "The runs go on; with web.enabled set to false this is not told."
 
 STOP_SECONDS = 3.0
 """So long may a page take to end because the settings are others now."""
@@ -53,6 +57,9 @@ class Page:
     def show(self, settings: Settings) -> None:
         """Serve the page with these settings from now on, or not at all if they say so; never waits."""
         is_wanted = settings.web.enabled and settings.schedule.mode != "once"
+        if is_wanted and not installed.has(installed.PAGE):
+            is_wanted = False
+            self._complain(f"There is no status page: {NotInstalled(installed.PAGE).advice} {NO_PAGE}")
         self._wanted = Wanted(settings) if is_wanted else None
         if self._thread is None and is_wanted:
             self._life = Pulse()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from openaq_pipeline import installed
 from openaq_pipeline.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ def configuration(load: Callable[[], Settings]) -> tuple[Settings | None, list[C
         return None, [Check("configuration", "failed", problem, _hint_of(error)) for problem in problems]
     except Exception as error:  # noqa: BLE001 - to the end, whatever fails
         return None, [_failure("configuration", error)]
-    where = f"{settings.config_path}" if settings.config_path else "no config.yaml; the defaults hold"
+    where = (
+        f"{settings.config_path}"
+        if settings.config_path
+        else "no config.yaml (`openaq-pipeline init` writes one); the defaults hold"
+    )
     checks = [Check("configuration", "ok", where)]
     checks += [Check("configuration", "warning", warning) for warning in settings.warnings]
     return settings, checks
@@ -98,6 +103,6 @@ def _failure(name: str, error: Exception) -> Check:
     """Return what an error says of a check."""
     if isinstance(error, PipelineError):
         return Check(name, "failed", str(error), error.hint)
-    if isinstance(error, ModuleNotFoundError):
-        return Check(name, "failed", f"{error.name} is not installed", "Run: pip install -r requirements.txt")
+    if isinstance(error, ModuleNotFoundError) and (lack := installed.explained(error)):
+        return Check(name, "failed", str(lack), lack.hint)
     return Check(name, "failed", f"the check itself failed: {type(error).__name__}: {error}", "Please report this bug.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from openaq_pipeline import installed
 from openaq_pipeline.errors import LockHeld
 from openaq_pipeline.files import replacing
 from openaq_pipeline.locks import hold_folder, make_folder, probing
@@ -13,6 +14,7 @@ from openaq_pipeline.monitoring.log import path_of
 from openaq_pipeline.monitoring.log_file import SharedLogFile
 from openaq_pipeline.preflight.checks import Finding
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.startable import check_installed
 from openaq_pipeline.storage import selections
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.state import StateFile
@@ -38,7 +40,7 @@ def locations(settings: Settings) -> Iterator[Finding]:
 
 
 def data_folder(settings: Settings) -> Iterator[Finding]:
-    """Make the folder if need be, and see whether a file in it is replaced as a whole and durably."""
+    """Make the folder if need be, and see whether files in it are replaced as a whole, durably, and can all be read."""
     folder = settings.data_dir
     existed = folder.is_dir()
     make_folder(folder)
@@ -52,6 +54,9 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", f"{folder}{made}: files are written, synced and replaced as a whole")
     else:
         yield Finding("failed", f"{folder}: a replaced file still has its old content", "Choose a local disk.")
+    check_installed(settings)
+    if not installed.has(installed.HISTORY):
+        yield Finding("warning", installed.without_history(settings.data.live_days), installed.HINT)
 
 
 def lock(settings: Settings) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from openaq_pipeline.installed import FEATURES, HINT, has, listed, missing
 from openaq_pipeline.preflight.checks import Finding
 
 if TYPE_CHECKING:
@@ -39,10 +40,22 @@ def dependencies() -> Iterator[Finding]:
     if lines is None:
         yield Finding("warning", "there is no list of dependencies here to compare with", "Install from a checkout.")
         return
+    lacking = [feature for feature in FEATURES if not has(feature)]
+    without = {name for feature in lacking for name in missing(feature)}
+    lines = [line for line in lines if _name(line) not in without]
     problems = [problem for line in lines if (problem := requirement_problem(line))]
     yield from (Finding("failed", problem, INSTALL) for problem in problems)
     if not problems:
         yield Finding("ok", f"{len(lines)} packages, all in the versions asked for")
+    if lacking:
+        said = f"not installed: {listed(sorted(without))}; it goes without {listed([each.name for each in lacking])}"
+        yield Finding("warning", said, f"Nothing to do if that is meant. {HINT}")
+
+
+def _name(line: str) -> str:
+    """Return the package that a requirement is about."""
+    match = REQUIREMENT.match(line)
+    return match[1].lower() if match else line
 
 
 def requirement_problem(line: str) -> str | None:

@@ -20,8 +20,8 @@ from openaq_pipeline.model import Location, LocationState, Measurement, Sensor, 
 from openaq_pipeline.monitoring.metrics import RunMetrics
 from openaq_pipeline.reading.folder import PARQUET
 
-MAX_OBJECT_BYTES = 1 << 30
-"""`.state.json` and `metrics.json` are one JSON object each, whatever they hold."""
+OBJECT_BYTES = 16 << 20
+"""So long may a row of a file be: DuckDB sets twice this aside for each thread that reads, whatever the files hold."""
 
 _TYPES: dict[type, str] = {
     msgspec.inspect.IntType: "BIGINT",
@@ -122,14 +122,15 @@ def _of_live_files(folder: Path, live_from: datetime | None) -> str:
 
 
 def _json(path: Path, columns: dict[str, str], form: str) -> str:
-    """Return the call that reads a JSON file."""
-    return f"{_json_files(escaped(path), columns, form)})"
+    """Return the call that reads a JSON file: rows, or one object, which may grow to twice its size meanwhile."""
+    longest = OBJECT_BYTES if form == "array" else max(OBJECT_BYTES, 2 * path.stat().st_size)
+    return f"{_json_files(escaped(path), columns, form, longest)})"
 
 
-def _json_files(pattern: str, columns: dict[str, str], form: str) -> str:
+def _json_files(pattern: str, columns: dict[str, str], form: str, longest: int = OBJECT_BYTES) -> str:
     """Return the beginning of a call that reads JSON files; further options and the bracket are the caller's."""
     types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
-    options = f"format = {quoted(form)}, records = true, maximum_object_size = {MAX_OBJECT_BYTES}"
+    options = f"format = {quoted(form)}, records = true, maximum_object_size = {longest}"
     return f"read_json({quoted(pattern)}, columns = {{{types}}}, {options}"
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from openaq_pipeline.bounded import NOTE_BYTES, whole
 from openaq_pipeline.errors import FatalError, StorageError
-from openaq_pipeline.files import make_durably, replacing, storage_error
+from openaq_pipeline.files import exists, make_durably, replacing, storage_error
 from openaq_pipeline.model import UNREADABLE
 
 VERSION = 1
@@ -33,6 +33,11 @@ class _Sealed(msgspec.Struct):
 def history_folder(folder: Path, location_id: int) -> Path:
     """Return where a location's history is, below the data folder."""
     return folder / "history" / f"location_id={int(location_id)}"
+
+
+def has_history(folder: Path) -> bool:
+    """Say whether rows of any location may be in a history."""
+    return exists(folder / "history") or exists(folder / ".sealed")
 
 
 def seal_path(folder: Path, location_id: int) -> Path:

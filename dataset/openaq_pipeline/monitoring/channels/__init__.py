@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol, get_args
 
 from openaq_pipeline.errors import DeliveryError
+from openaq_pipeline.installed import NotInstalled
 from openaq_pipeline.monitoring.channels.wording import Origin
 from openaq_pipeline.reports import Channel, Notice, Receiver, Severity
 from openaq_pipeline.settings import NotificationSettings
@@ -77,6 +78,8 @@ def _made(make: Callable[[], Sender]) -> Sender:
         return make()
     except DeliveryError as error:
         return Unusable(error)
+    except NotInstalled as error:
+        return Unusable(DeliveryError(str(error), permanent=True, hint=error.hint))
 
 
 def _enabled(notifications: NotificationSettings, origin: Origin) -> Iterator[tuple[Receiver, Callable[[], Sender]]]:

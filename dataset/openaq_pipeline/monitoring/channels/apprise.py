@@ -11,6 +11,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from openaq_pipeline import installed
 from openaq_pipeline.errors import DeliveryError
 from openaq_pipeline.monitoring.channels import wording
 from openaq_pipeline.monitoring.channels.wording import Origin
@@ -37,6 +38,7 @@ class AppriseAddress:
             raise DeliveryError(
                 "APPRISE_URLS is not set", permanent=True, hint="Set it, or turn notifications.apprise off."
             )
+        installed.need(installed.APPRISE)
         self._receiver, self._address, self._origin = receiver, address, origin
 
     def check(self) -> None:

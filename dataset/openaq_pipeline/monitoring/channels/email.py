@@ -135,11 +135,12 @@ def message(notice: Notice, origin: Origin, settings: EmailSettings) -> EmailMes
     mail["Message-ID"] = f"<{wording.one_line(notice.id, 100)}@openaq-pipeline>"
     mail["Auto-Submitted"] = "auto-generated"  # keeps holiday replies away
     mail.set_content(text(notice, origin))
-    mail.add_alternative(html(notice, origin), subtype="html")
-    if notice.digest:
+    picture = drawn(notice.digest) if notice.digest else b""
+    mail.add_alternative(html(notice, origin, pictured=bool(picture)), subtype="html")
+    if picture:
         page = mail.get_payload(1)  # the picture belongs to the HTML alone: multipart/related
         if isinstance(page, EmailMessage):
-            page.add_related(drawn(notice.digest), "image", "png", cid=f"<{PICTURE}>", disposition="inline")
+            page.add_related(picture, "image", "png", cid=f"<{PICTURE}>", disposition="inline")
     return mail
 
 
@@ -148,15 +149,16 @@ def text(notice: Notice, origin: Origin) -> str:
     return f"{wording.headline(notice, origin)}\n\n{wording.plain(notice, origin)}"
 
 
-def html(notice: Notice, origin: Origin) -> str:
-    """Return the HTML of a mail; whatever it tells is escaped."""
+def html(notice: Notice, origin: Origin, *, pictured: bool) -> str:
+    """Return the HTML of a mail, of a look back with the picture if there is one; whatever it tells is escaped."""
     colour = wording.colour(notice)
     rows = "".join(
         f"<tr><th align='left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
         for name, value in wording.facts(notice, origin)
     )
     hint = wording.hint(notice)
-    picture, week = _week(notice.digest) if notice.digest else ("", "")
+    picture = _picture(notice.digest) if notice.digest and pictured else ""
+    week = _week(notice.digest) if notice.digest else ""
     return (
         f"<html><body style='font-family:sans-serif'><div style='border-left:6px solid {colour};padding-left:12px'>"
         f"<h2 style='color:{colour}'>{escape(wording.headline(notice, origin))}</h2>"
@@ -165,14 +167,18 @@ def html(notice: Notice, origin: Origin) -> str:
     )
 
 
-def _week(digest: Digest) -> tuple[str, str]:
-    """Return the picture of a look back, with words for who does not see it, and its lines."""
-    picture = (
+def _picture(digest: Digest) -> str:
+    """Return the place of the picture of a look back, with words for who does not see it."""
+    return (
         f"<p><img src='cid:{PICTURE}' width='{WIDTH}' alt='{escape(wording.alt(digest))}'"
         " style='max-width:100%;height:auto'></p>"
     )
+
+
+def _week(digest: Digest) -> str:
+    """Return the lines of a look back."""
     lines = "\n".join(wording.digest_lines(digest))
-    return picture, f"<pre style='font-size:13px'>{escape(lines)}</pre>"
+    return f"<pre style='font-size:13px'>{escape(lines)}</pre>"
 
 
 def _connect(settings: EmailSettings, timeout_seconds: float, cutter: Cutter, tls: ssl.SSLContext) -> smtplib.SMTP:

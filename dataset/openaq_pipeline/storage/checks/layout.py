@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from openaq_pipeline import restored
 from openaq_pipeline.files import storage_error
 from openaq_pipeline.reports import Finding
-from openaq_pipeline.storage.checks.findings import AT_REST
+from openaq_pipeline.storage.checks.findings import AT_REST, fault
 from openaq_pipeline.storage.history import FILE
 
 DAMAGED = "damaged"
@@ -50,6 +51,7 @@ def years(folder: Path) -> list[int]:
 
 def odd_names(folder: Path) -> Iterator[tuple[Path, Finding]]:
     """Yield what is left over in a data folder, was set aside, or does not belong into its history."""
+    yield from _cut_off_restores(folder)
     for place in _FOLDERS:
         for path in sorted(_inside(folder / place)):
             if path.is_file() and (finding := _leftover(path)):
@@ -60,6 +62,16 @@ def odd_names(folder: Path) -> Iterator[tuple[Path, Finding]]:
             yield path, _leftover(path) or _foreign()
             continue
         yield from odd_history(path)
+
+
+def _cut_off_restores(folder: Path) -> Iterator[tuple[Path, Finding]]:
+    """Yield the folders of a restore that was killed, or is at work."""
+    if _exists(folder / restored.WHOLE):
+        said = "a restore was cut off while its files were moved from here into their place, unless it is at work"
+        yield folder / restored.WHOLE, fault("unfinished_restore", said, "The next run, or `restore` again, goes on.")
+    if _exists(folder / restored.STAGING):
+        said = "a restore was cut off before it was whole, unless it is at work; nothing reads this folder"
+        yield folder / restored.STAGING, Finding("unfinished_restore", "info", 1, said, "Restore again, or delete it.")
 
 
 def odd_history(folder: Path) -> Iterator[tuple[Path, Finding]]:

@@ -1,0 +1,394 @@
+"""data-pipeline.yml as a runner runs it: its shell steps for real; origin, cache, OpenAQ and Slack are our own."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tarfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from openaq_pipeline.simulator.control import NewRow
+from openaq_pipeline.simulator.server import Running
+from tests.alerts.parts import Receiver, status
+from tests.workflows.conftest import WORKFLOW, Fork, git
+from tests.workflows.runner import Run, Runner
+
+NOBODY = "http://127.0.0.1:9/v3"
+ROWS = 2 * 48
+"""Of a station in two days: two hourly sensors."""
+
+
+def ids(openaq: Running) -> list[int]:
+    return [station.id for station in openaq.world.stations]
+
+
+def add_late_row(openaq: Running, hours: int = 5, station: int = 0) -> str:
+    """Let a row come late, between two of the hour; return its stamp."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    stamp = hour - timedelta(hours=hours, minutes=30)
+    openaq.add_rows(openaq.world.stations[station].sensors[0].id, NewRow(stamp, 12.5))
+    return f"{stamp:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def stamps(fork: Fork, location_id: int) -> list[str]:
+    return [row["datetime"] for row in fork.rows(location_id)]
+
+
+def assert_well(done: Run) -> None:
+    assert done.conclusion == "success", done.log
+
+
+def assert_each_once(fork: Fork, location_id: int) -> None:
+    keys = [(row["datetime"], row["sensors_id"]) for row in fork.rows(location_id)]
+    assert keys == sorted(set(keys))
+
+
+# --- what is kept ---
+
+
+def test_the_first_run_in_a_fresh_repository_makes_the_branch_of_the_data(fork: Fork, openaq: Running) -> None:
+    done = fork.run()
+    assert_well(done)
+    (subject,) = fork.commits()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC: 192 rows new, 0 revised", subject)
+    files = {f"location_{location_id}.json" for location_id in ids(openaq)}
+    books = {".state.json", "locations.json", "metrics.json"}
+    assert files | books <= set(fork.files()) <= files | books | {".alerts.json", "licenses.json"}
+    assert [len(fork.rows(location_id)) for location_id in ids(openaq)] == [ROWS, ROWS]
+    assert git(fork.origin, "log", "--format=%an %ae", "data").startswith("github-actions[bot] 41898282+")
+    assert git(fork.origin, "log", "--oneline", "main").count("\n") == 1, "the code's branch stays as it is"
+
+
+def test_a_row_that_is_new_is_a_line_of_the_diff_and_nothing_is_twice(fork: Fork, openaq: Running) -> None:
+    fork.run()
+    late = add_late_row(openaq)
+    assert_well(fork.run())
+    assert len(fork.commits()) == 2
+    changed = git(fork.origin, "show", "--numstat", "--format=", "data", "--", "location_*.json").split()
+    assert changed == ["1", "0", f"location_{ids(openaq)[0]}.json"]
+    assert f'+{{"location_id":{ids(openaq)[0]},' in git(fork.origin, "show", "data")
+    assert late in stamps(fork, ids(openaq)[0])
+    assert_each_once(fork, ids(openaq)[0])
+
+
+def test_nothing_new_is_no_commit_and_what_the_run_learnt_is_remembered_all_the_same(
+    fork: Fork, openaq: Running
+) -> None:
+    fork.run()
+    done = fork.run()
+    assert_well(done)
+    assert "nothing to commit" in done.steps["Keep the data"].log
+    assert len(fork.commits()) == 1
+    add_late_row(openaq)
+    fork.run()
+    assert len(json.loads(fork.show("metrics.json"))["runs"]) == 3
+
+
+def test_what_is_remembered_counts_only_while_the_branch_stands_where_it_did(fork: Fork, openaq: Running) -> None:
+    fork.run()
+    fork.run()
+    person = fork.clone()
+    gone = person / f"location_{ids(openaq)[0]}.json"
+    git(person, "rm", "--quiet", gone.name)
+    git(person, "commit", "--quiet", "--message", "Away with it")
+    git(person, "push", "--quiet")
+    assert_well(fork.run())
+    assert len(json.loads(fork.show("metrics.json"))["runs"]) == 2, "the second run's metrics belonged to other data"
+    assert len(fork.rows(ids(openaq)[0])) == ROWS, "a state that is ahead of the data would leave a gap"
+
+
+def test_without_a_cache_the_branch_is_enough(fork: Fork, openaq: Running) -> None:
+    fork.run()
+    fork.machines.cache.rename(fork.machines.cache.with_name("lost"))
+    add_late_row(openaq)
+    assert_well(fork.run())
+    assert len(fork.rows(ids(openaq)[0])) == ROWS + 1
+    assert_each_once(fork, ids(openaq)[0])
+
+
+def test_a_run_that_falls_short_fails_the_workflow_and_what_came_in_is_kept(fork: Fork, openaq: Running) -> None:
+    openaq.faults.inject("status", f"/sensors/{openaq.world.stations[0].sensors[0].id}/", status=404)
+    done = fork.run()
+    assert done.conclusion == "failure"
+    assert done.steps["Run"].outputs == {"code": "1"}
+    assert len(fork.rows(ids(openaq)[0])) == ROWS / 2
+    assert len(fork.rows(ids(openaq)[1])) == ROWS
+    assert "partial" in done.summary
+
+
+TIME_IS_UP = """#!/bin/bash
+shift 3
+"$@" &
+until compgen -G 'data/location_*.json' >/dev/null; do sleep 0.1; done
+kill -TERM $!
+wait $!
+"""
+"""`timeout` whose time is up as soon as rows are stored."""
+
+
+def test_a_run_that_lasts_too_long_is_ended_and_what_it_has_is_kept(fork: Fork, openaq: Running) -> None:
+    openaq.faults.inject("delay", f"/sensors/{openaq.world.stations[1].sensors[1].id}/", seconds=60)
+    (fork.machines.tools / "timeout").write_text(TIME_IS_UP)
+    (fork.machines.tools / "timeout").chmod(0o755)
+    done = fork.run()
+    assert done.conclusion == "failure"
+    assert done.steps["Run"].outputs == {"code": "1"}
+    assert fork.commits() == ["Rows of a run that was cut short"]
+    assert len(fork.rows(ids(openaq)[0])) == ROWS
+
+
+def test_bad_quality_fails_the_workflow_after_the_rows_are_kept(fork: Fork, openaq: Running) -> None:
+    sensors = [sensor.parameter for sensor in openaq.world.stations[0].sensors]
+    ranges = {"parameter_ranges": {str(getattr(each, "name", each)): [-2, -1] for each in sensors}}
+    fork.configure(openaq.base_url, ids(openaq), validation=ranges)
+    done = fork.run()
+    assert done.conclusion == "failure"
+    assert done.steps["Run"].outcome == "success"
+    assert done.steps["Check what is stored"].outcome == "failure"
+    assert len(fork.rows(ids(openaq)[0])) == ROWS
+    assert "The check of what is stored has failed" in done.summary
+
+
+# --- others push too ---
+
+
+def test_what_somebody_else_pushed_meanwhile_stays_and_so_does_ours(fork: Fork, openaq: Running) -> None:
+    fork.run()
+    late = add_late_row(openaq)
+
+    def push(_workspace: Path) -> None:
+        person = fork.clone()
+        (person / "README.md").write_text("The air of our town.\n")
+        git(person, "add", "--all")
+        git(person, "commit", "--quiet", "--message", "A word to our visitors")
+        git(person, "push", "--quiet")
+
+    done = fork.run(before={"Keep the data": push})
+    assert_well(done)
+    assert "The push was refused" in done.steps["Keep the data"].log
+    assert [subject[-9:] for subject in fork.commits()] == ["0 revised", " visitors", "0 revised"]
+    assert fork.show("README.md") == "The air of our town.\n"
+    assert late in stamps(fork, ids(openaq)[0])
+
+
+def test_the_same_station_polled_elsewhere_is_brought_together_row_by_row(
+    fork: Fork, openaq: Running, tmp_path: Path
+) -> None:
+    fork.run()
+    both = add_late_row(openaq)
+    theirs: list[str] = []
+
+    def push(_workspace: Path) -> None:
+        """Another machine has polled: it has the row too, stored at another second, and one more."""
+        theirs.append(add_late_row(openaq, hours=3))
+        assert_well(Runner(tmp_path / "elsewhere", fork.url, sys.executable).run(WORKFLOW, secrets=fork.secrets))
+
+    done = fork.run(before={"Keep the data": push})
+    assert_well(done)
+    location_id = ids(openaq)[0]
+    assert {both, *theirs} <= set(stamps(fork, location_id))
+    assert len(fork.rows(location_id)) == ROWS + 2
+    assert_each_once(fork, location_id)
+    assert git(fork.origin, "rev-list", "--merges", "data") == ""
+
+
+def test_what_cannot_be_brought_together_overwrites_nothing_and_is_in_the_artifact(fork: Fork, openaq: Running) -> None:
+    fork.run()
+    late = add_late_row(openaq)
+    name = f"location_{ids(openaq)[0]}.json"
+
+    def push(_workspace: Path) -> None:
+        person = fork.clone()
+        (person / name).write_text("what is this?\n")
+        git(person, "commit", "--quiet", "--all", "--message", "An accident")
+        git(person, "push", "--quiet")
+
+    done = fork.run(before={"Keep the data": push})
+    assert done.conclusion == "failure"
+    assert "could not be pushed" in done.summary
+    assert fork.show(name) == "what is this?\n"
+    with tarfile.open(done.artifact / "unpushed.tar.gz") as tar:
+        file = tar.extractfile(f"data/{name}")
+        assert file
+        assert late in [row["datetime"] for row in json.load(file)]
+    after = fork.run()
+    assert late in stamps(fork, ids(openaq)[0]), after.log
+    assert_each_once(fork, ids(openaq)[0])
+    assert any(".damaged-" in path for path in fork.files()), "the next run set the accident aside, and it is kept"
+
+
+# --- when things go wrong ---
+
+
+def test_with_openaq_down_the_workflow_fails_the_data_stay_and_slack_is_told_once(
+    fork: Fork, openaq: Running, slack: Receiver
+) -> None:
+    fork.secrets["SLACK_WEBHOOK_URL"] = slack.url("/services/T0/B0/the-secret")
+    assert_well(fork.run())
+    before = fork.show(f"location_{ids(openaq)[0]}.json")
+    fork.configure(NOBODY, ids(openaq))
+    runs = [fork.run(), fork.run()]
+    assert [done.conclusion for done in runs] == ["failure", "failure"]
+    assert fork.show(f"location_{ids(openaq)[0]}.json") == before
+    assert len(fork.commits()) == 1
+    (told,) = slack.received
+    assert "The run fell short or failed" in told.json["text"]
+    assert "https://github.example/somebody/air/actions/runs/2" in told.json["text"]
+    assert "the-key-of-the-test" not in told.body.decode()
+    fork.configure(openaq.base_url, ids(openaq))
+    runs += [fork.run(), fork.run()]
+    assert [received.json["text"].splitlines()[0] for received in slack.received[1:]] == [
+        "Data pipeline of somebody/air: The runs are well again"
+    ]
+    for done in runs:
+        assert "the-secret" not in done.log + done.summary
+    add_late_row(openaq)
+    fork.run()
+    failures = [run["consecutive_failures"] for run in json.loads(fork.show("metrics.json"))["runs"]]
+    assert failures == [0, 1, 2, 0, 0, 0]
+
+
+def test_a_slack_that_is_away_fails_nothing_and_is_told_at_the_next_run(fork: Fork, slack: Receiver) -> None:
+    fork.secrets = {"SLACK_WEBHOOK_URL": slack.url("/the-secret")}
+    slack.answer = status(500)
+    done = fork.run()
+    assert done.steps["Tell Slack"] == ("success", "::warning title=Slack was not told::Slack answered 500\n", {})
+    slack.answer = status(200)
+    fork.run()
+    fork.run()
+    assert len(slack.received) == 2
+
+
+def test_slack_is_followed_to_no_other_address(fork: Fork, slack: Receiver) -> None:
+    fork.secrets = {"SLACK_WEBHOOK_URL": slack.url("/hook")}
+    slack.answer = status(302, Location=slack.url("/elsewhere"))
+    done = fork.run()
+    assert "Slack answered 302" in done.steps["Tell Slack"].log
+    assert [received.path for received in slack.received] == ["/hook"]
+
+
+@pytest.mark.parametrize("address", ["", "not an address", "http://127.0.0.1:9/the-secret", "ftp://x/the-secret"])
+def test_an_address_that_is_missing_or_wrong_fails_nothing_and_is_quoted_nowhere(fork: Fork, address: str) -> None:
+    fork.secrets = {"SLACK_WEBHOOK_URL": address}
+    done = fork.run()
+    assert done.steps["Tell Slack"].outcome == "success"
+    assert not address or address not in done.log
+    assert "the-secret" not in done.log
+
+
+def test_a_missing_key_says_what_to_set_in_the_log_and_on_the_page_of_the_run(fork: Fork) -> None:
+    fork.secrets = {}
+    done = fork.run()
+    assert done.conclusion == "failure"
+    assert done.steps["Run"].log.startswith("::error title=There is no key::Set the secret OPENAQ_API_KEY")
+    assert "Set the secret OPENAQ_API_KEY under Settings" in done.summary
+    assert fork.commits() == []
+    assert done.steps["Check what is stored"].outcome == "success"
+
+
+def test_the_logs_are_in_the_artifact_whatever_happens_and_no_secret_is(fork: Fork, openaq: Running) -> None:
+    assert {path.name for path in fork.run().artifact.iterdir()} >= {"run.json", "run.log", "pipeline.log", "check.txt"}
+    fork.configure(NOBODY, ids(openaq))
+    failed = fork.run()
+    assert (failed.artifact / "pipeline.log").stat().st_size
+    for path in failed.artifact.iterdir():
+        assert "the-key-of-the-test" not in path.read_text()
+        assert "the-token" not in path.read_text()
+
+
+def test_the_token_is_in_no_file_but_git_is_given_it_when_the_server_asks(fork: Fork) -> None:
+    said: list[str] = []
+
+    def ask(workspace: Path) -> None:
+        config = (workspace / "data/.git/config").read_text()
+        assert "the-token" not in config
+        done = subprocess.run(
+            ["git", "-C", str(workspace / "data"), "credential", "fill"],
+            input="protocol=https\nhost=github.example\n\n",
+            env={"PATH": "/usr/bin:/bin", "GITHUB_TOKEN": "the-token", "HOME": str(workspace)},
+            text=True,
+            capture_output=True,
+            check=True,
+        )
+        said.append(done.stdout)
+
+    fork.run(before={"Run": ask})
+    assert "username=x-access-token\npassword=the-token\n" in said[0]
+
+
+# --- inputs ---
+
+ODD = ["$(touch pwned)", "`touch pwned`", "3459; touch pwned", "3459\ntouch pwned", '"', "'", "--data-dir /tmp/pwned",
+       "*", "${OPENAQ_API_KEY}", "3459\n::add-mask::3459", "§", "3 9 -1", "1" * 40]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [("locations", odd) for odd in ODD]
+    + [(name, odd) for name in ("date-from", "date-to", "source", "max-requests") for odd in ODD[:5:4]],
+)
+def test_odd_inputs_are_refused_and_do_no_harm(fork: Fork, name: str, odd: str, tmp_path: Path) -> None:
+    more = {"date-from": "2025-01-01"} if name == "source" else {}
+    done = fork.run(event="workflow_dispatch", inputs={**more, name: odd})
+    assert done.conclusion == "failure"
+    assert done.steps["Run"].outcome == "failure"
+    assert done.steps["Keep the data"].outcome == "success"
+    assert not list(tmp_path.rglob("*pwned*"))
+    assert "the-key-of-the-test" not in done.log
+    assert not re.search(r"^::add-mask", _obeyed(done.log), re.MULTILINE)
+    assert fork.commits() == []
+
+
+def _obeyed(log: str) -> str:
+    """What of a log the runner would look for commands in."""
+    return re.sub(r"^::stop-commands::(\w+)\n.*?^::\1::\n", "", log, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_inputs_choose_locations_a_range_and_how_much_is_asked(fork: Fork, openaq: Running) -> None:
+    first, second = ids(openaq)
+    assert_well(fork.run(event="workflow_dispatch", inputs={"locations": f" {first},\n", "max-requests": "50"}))
+    assert f"location_{first}.json" in fork.files()
+    assert f"location_{second}.json" not in fork.files()
+    days = {"date-from": f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}", "source": "api"}
+    assert_well(fork.run(event="workflow_dispatch", inputs=days | {"date-to": "", "reset-state": False}))
+    assert len(fork.rows(second)) > ROWS
+    before = openaq.requests.total
+    assert_well(fork.run(event="workflow_dispatch", inputs={"max-requests": "2", "reset-state": True}))
+    assert openaq.requests.total - before <= 2
+
+
+# --- the other store ---
+
+
+def test_with_the_cache_as_the_store_no_branch_is_made_and_the_data_come_back(fork: Fork, openaq: Running) -> None:
+    store = {"DATA_STORE": "cache"}
+    assert_well(fork.run(vars=store, event="workflow_dispatch"))
+    add_late_row(openaq)
+    done = fork.run(vars=store)
+    assert_well(done)
+    assert json.loads((done.artifact / "run.json").read_text())["locations"][0]["new"] == 1
+    assert fork.commits() == []
+    assert "in GitHub's cache" in done.summary
+
+
+def test_a_cache_that_has_vanished_is_not_taken_for_a_first_run(fork: Fork) -> None:
+    done = fork.run(vars={"DATA_STORE": "cache"})
+    assert done.conclusion == "failure"
+    assert "start the workflow by hand" in done.summary
+    assert done.steps["Run"].outcome == "skipped"
+
+
+def test_a_store_that_does_not_exist_is_refused_before_anything_is_asked(fork: Fork, openaq: Running) -> None:
+    done = fork.run(vars={"DATA_STORE": "$(touch pwned)"})
+    assert done.conclusion == "failure"
+    assert "It is commit or cache" in done.summary
+    assert openaq.requests.total == 0
+
+
+def test_a_branch_of_the_code_is_never_taken_for_that_of_the_data(fork: Fork) -> None:
+    assert "no branch of their own" in fork.run(ref="data").summary
