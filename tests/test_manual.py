@@ -110,6 +110,8 @@ def test_every_command_has_its_chapter_and_no_other_is_described() -> None:
         "sync-postgres",
         "verify",
         "audit",
+        "backup",
+        "restore",
         "deliver",
         "page",
         "init",
@@ -262,6 +264,8 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         ".selections.json": 'NAME = ".selections.json"',
         ".location_{id}.loss": ".loss",
         "*.damaged-{time}": ".damaged-",
+        ".restore/": 'STAGING, WHOLE = ".restore", ".restored"',
+        ".restored/": 'STAGING, WHOLE = ".restore", ".restored"',
         ".*.tmp": ".tmp",
         ".probe": '".probe"',
     }
@@ -455,8 +459,7 @@ def test_no_secret_has_a_default() -> None:
     assert not list(secrets(FileSettings()))
 
 
-def test_the_unit_of_systemd_starts_a_script_that_exists() -> None:
+def test_the_unit_of_systemd_starts_a_command_that_exists() -> None:
     unit = (ROOT / "deploy/systemd/openaq-pipeline.service").read_text()
-    (script,) = re.findall(r"ExecStart=\S+/python (\S+)", unit)
-    assert (ROOT / script).is_file()
+    assert re.findall(r"ExecStart=\S+/openaq-pipeline (\S+)", unit) == ["schedule"]
     assert {"Type=notify", "WatchdogSec=3min", "KillMode=mixed"} <= set(unit.splitlines())

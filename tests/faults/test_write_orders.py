@@ -19,7 +19,7 @@ LEFT_TO_SQLITE = {"budget"}
 """It writes through shared memory, which no trace shows, and is tested by others for just this."""
 
 MOVES_FOLDERS = {"restore"}
-"""The replay knows no folder that is renamed: a disk loses its power in `tests/backup/test_cut_off.py`."""
+"""The replay knows no folder that is renamed: a disk loses its power in `test_restores.py`."""
 
 
 @pytest.mark.parametrize("name", sorted(WORKS.keys() - LEFT_TO_SQLITE - MOVES_FOLDERS))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,7 +83,7 @@ def _is_set_aside(name: str) -> bool:
 def locations(folder: Path) -> list[int]:
     """Return the locations that have any file, by id. Raises `StorageError`."""
     histories = (f"history/{name}/year=0000/{PARQUET}" for name in _inside(folder, "history"))
-    places = map(place_of, (*_all(folder), *histories))
+    places = map(place_of, chain(_all(folder), histories))
     return sorted({place.location_id for place in places if place and place.part == 1})
 
 
