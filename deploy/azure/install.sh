@@ -10,6 +10,7 @@ sh deploy/systemd/install.sh
 ln -sfn /run/openaq-pipeline-key/openaq-api-key /etc/openaq-pipeline/openaq-api-key
 install -d /usr/local/lib/openaq-pipeline /etc/systemd/system/openaq-pipeline.service.d
 install -m 0755 deploy/azure/on_azure.py /usr/local/lib/openaq-pipeline/on_azure.py
+install -m 0755 deploy/azure/openaq-pipeline-backups.sh /usr/local/sbin/openaq-pipeline-backups
 install -m 0644 deploy/azure/openaq-pipeline.conf /etc/systemd/system/openaq-pipeline.service.d/azure.conf
 for unit in openaq-pipeline-key.service openaq-pipeline-backup.service openaq-pipeline-backup.timer; do
     install -m 0644 "deploy/azure/$unit" "/etc/systemd/system/$unit"

@@ -323,7 +323,7 @@ def test_the_token_is_in_no_file_but_git_is_given_it_when_the_server_asks(fork: 
 
 # --- inputs ---
 
-ODD = ["$(touch pwned)", "`touch pwned`", "3459; touch pwned", "3459\ntouch pwned", '"', "'", "--data-dir /tmp/pwned",
+ODD = ["$(touch pwned)", "`touch pwned`", "3459; touch pwned", "3459\ntouch pwned", '"', "'", "3459 --data-dir pwned",
        "*", "${OPENAQ_API_KEY}", "3459\n::add-mask::3459", "§", "3 9 -1", "1" * 40]  # fmt: skip
 
 
