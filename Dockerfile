@@ -10,7 +10,7 @@ COPY deploy/container/slim.py /tmp/
 # The original image has nothing compiled of the standard library, and what runs later may write nothing.
 # libpq wants the user to have a name. The volume belongs to that user from its first use on.
 RUN python -B /tmp/slim.py library && rm /tmp/slim.py \
-    && useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin openaq \
+    && useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin openaq \
     && install --directory --owner 10001 --group 10001 /data
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -135,6 +135,10 @@ class Container:
         """Wait for its end and return its exit code."""
         return int(self._engine("wait", self.name))
 
+    def restart(self) -> None:
+        """End it and start it again."""
+        self._engine("restart", self.name)
+
     def stop(self, seconds: int = 30) -> int:
         """Stop it as users do, with so many seconds of grace, and return its exit code."""
         self._engine("stop", "--time", str(seconds), self.name)

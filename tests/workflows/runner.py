@@ -53,7 +53,7 @@ class Runner:
         self._origin = origin
         self.cache = folder / "cache"
         self.runs = 0
-        tools = folder / "bin"
+        self.tools = tools = folder / "bin"
         tools.mkdir(parents=True)
         for name in ("python", "python3"):
             shim = f'#!/bin/sh\n[ "$1 $2" = "-m pip" ] || exec {python} "$@"\n'  # what is locked is installed already
@@ -107,7 +107,6 @@ class _Machine:
         self._failed = False
 
     def work(self, job: dict[str, Any], before: Mapping[str, Callable[[Path], object]]) -> Run:
-        assert set(before) <= {step["name"] for step in job["steps"]}
         done: dict[str, Step] = {}
         for name in FILES:
             (self._folder / name).touch()
@@ -124,7 +123,7 @@ class _Machine:
 
     def _is_due(self, condition: str) -> bool:
         """Say whether a step runs; without a status function it does only after no failure."""
-        known: dict[str, bool] = {"always()": True, "failure()": self._failed, "success()": not self._failed}
+        known = {"always()": True, "failure()": self._failed, "success()": not self._failed}
         atoms = [atom.strip() for atom in condition.split("&&")]
         assert any(atom in known for atom in atoms), condition
         for atom in atoms:
@@ -142,16 +141,11 @@ class _Machine:
         files = {name: str(self._folder / name) for name in FILES}
         script = self._folder / "step.sh"
         script.write_text(step["run"])
+        env = {**self.env, **self._filled(step.get("env", {})), **files}
         done = subprocess.run(
-            [*SHELL, str(script)],
-            cwd=self.workspace,
-            env={**self.env, **self._filled(step.get("env", {})), **files},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+            [*SHELL, str(script)], cwd=self.workspace, env=env, check=False, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
         outputs = dict(line.split("=", 1) for line in (self._folder / "GITHUB_OUTPUT").read_text().splitlines())
         return Step("failure" if done.returncode else "success", done.stdout, outputs)
 

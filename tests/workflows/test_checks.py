@@ -86,7 +86,7 @@ def actionlint(folder: Path) -> Path:
 def test_actionlint_finds_nothing_in_the_workflows_and_something_in_a_bad_one(
     pytestconfig: pytest.Config, tmp_path: Path
 ) -> None:
-    program = actionlint(pytestconfig.cache.mkdir("actionlint"))  # type: ignore[union-attr]
+    program = actionlint(pytestconfig.cache.mkdir("actionlint"))
     done = checked(program, ".github/workflows/*.yml")
     assert done.returncode == 0, done.stdout
     assert f"Checking {len(WORKFLOWS)} workflow file(s)" in done.stdout

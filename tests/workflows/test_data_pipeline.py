@@ -121,6 +121,27 @@ def test_a_run_that_falls_short_fails_the_workflow_and_what_came_in_is_kept(fork
     assert "partial" in done.summary
 
 
+TIME_IS_UP = """#!/bin/bash
+shift 3
+"$@" &
+until compgen -G 'data/location_*.json' >/dev/null; do sleep 0.1; done
+kill -TERM $!
+wait $!
+"""
+"""`timeout` whose time is up as soon as rows are stored."""
+
+
+def test_a_run_that_lasts_too_long_is_ended_and_what_it_has_is_kept(fork: Fork, openaq: Running) -> None:
+    openaq.faults.inject("delay", f"/sensors/{openaq.world.stations[1].sensors[1].id}/", seconds=60)
+    (fork.machines.tools / "timeout").write_text(TIME_IS_UP)
+    (fork.machines.tools / "timeout").chmod(0o755)
+    done = fork.run()
+    assert done.conclusion == "failure"
+    assert done.steps["Run"].outputs == {"code": "1"}
+    assert fork.commits() == ["Rows of a run that was cut short"]
+    assert len(fork.rows(ids(openaq)[0])) == ROWS
+
+
 def test_bad_quality_fails_the_workflow_after_the_rows_are_kept(fork: Fork, openaq: Running) -> None:
     sensors = [sensor.parameter for sensor in openaq.world.stations[0].sensors]
     ranges = {"parameter_ranges": {str(getattr(each, "name", each)): [-2, -1] for each in sensors}}
@@ -302,7 +323,7 @@ def test_the_token_is_in_no_file_but_git_is_given_it_when_the_server_asks(fork: 
 
 # --- inputs ---
 
-ODD = ["$(touch pwned)", "`touch pwned`", "3459; touch pwned", "3459\ntouch pwned", '"', "'", "--data-dir /tmp/pwned",
+ODD = ["$(touch pwned)", "`touch pwned`", "3459; touch pwned", "3459\ntouch pwned", '"', "'", "3459 --data-dir pwned",
        "*", "${OPENAQ_API_KEY}", "3459\n::add-mask::3459", "§", "3 9 -1", "1" * 40]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from openaq_pipeline.bounded import BOOK_BYTES, whole
 from openaq_pipeline.model import UNREADABLE
-from openaq_pipeline.wiring import STOPPED
+from openaq_pipeline.reports import STOPPED
 
 log = logging.getLogger(__name__)
 
