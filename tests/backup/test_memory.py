@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import tracemalloc
 from collections.abc import Callable
@@ -16,23 +15,20 @@ from tests.faults import disks
 from tests.often import examples
 
 MEGABYTE = 1 << 20
-LARGE_BYTES = 64 * MEGABYTE
-FEW, MANY = 200, examples(8000)
+LARGE_BYTES = 24 * MEGABYTE
+FEW, MANY = 200, examples(6000)
 BYTES_EACH = 600
 """Its names and its lines while they are compressed: 10,000 locations are a few megabytes."""
 
 
 def most(act: Callable[[], object]) -> int:
     """Return how many bytes Python had at once at most, more than before."""
-    usual = gc.get_threshold()
-    gc.set_threshold(100)  # what waits to be collected is no need
     tracemalloc.start()
     try:
         act()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-        gc.set_threshold(*usual)
 
 
 def backed_up(folder: Path) -> Path:
