@@ -99,8 +99,8 @@ def _is_fresh(engine: Engine, image: str) -> bool:
     """Say whether the original is there, or a stand-in that was made as it is made now."""
     if not engine.has(image):
         return False
-    made_as: str = (engine.inspect(image)["Config"]["Labels"] or {}).get(LABEL, _edition())
-    return made_as == _edition()
+    labels: dict[str, str] = engine.inspect(image)["Config"]["Labels"] or {}
+    return labels.get(LABEL, _edition()) == _edition()
 
 
 def _edition() -> str:

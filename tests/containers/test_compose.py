@@ -29,10 +29,10 @@ MB = 1 << 20
 
 @pytest.fixture(scope="module")
 def installation(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """One with a key, in a folder that is called as people call folders, which asks a simulator instead of OpenAQ."""
+    """One with a key, in a folder whose name Compose can make nothing of, which asks a simulator instead of OpenAQ."""
     require_compose()
     assert image  # what takes long to build is in the engine's cache by now
-    folder = tmp_path_factory.mktemp("compose") / f"Compose Luft-Qualität ({os.getpid()})"
+    folder = tmp_path_factory.mktemp("compose") / "空气 (1)"
     with project(engine, folder, OPENAQ_API_KEY=KEY, OPENAQ_BASE_URL=SIMULATOR) as made:
         made.run("docker compose up -d simulator")
         made.run(START)
@@ -45,7 +45,7 @@ def keyless(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory
     """One of somebody who has no key."""
     require_compose()
     assert image
-    with project(engine, tmp_path_factory.mktemp("compose") / f"compose-keyless-{os.getpid()}") as made:
+    with project(engine, tmp_path_factory.mktemp("compose") / "keyless") as made:
         yield made
 
 
@@ -137,15 +137,11 @@ def test_only_what_is_named_gets_in_and_no_more_of_env(installation: Project) ->
 
 
 def test_another_installation_on_the_same_volume_is_refused(installation: Project, daemon: Container) -> None:
-    other = f"--project-name compose-other-{installation.ports['PAGE_PORT']}"
-    try:
-        installation.run(f"docker compose {other} up -d data-pipeline", PAGE_PORT=str(installation.ports["DEMO_PORT"]))
-        name = installation.run(f"docker compose {other} ps --quiet data-pipeline").strip()
-        second = Container(daemon._engine, name)
+    with installation.twin() as other:
+        other.run("docker compose up -d data-pipeline")
+        second = other.container("data-pipeline")
         second.logs("Another process is working on /data")
         until(lambda: second.state["ExitCode"] == 3, "the second one ends with 3", lambda: str(second.state))
-    finally:
-        installation.shell(f"docker compose {other} down --timeout 0 --rmi local")
     assert daemon.state["Status"] == "running"
     assert installation.settings("data-pipeline")["RestartCount"] == 0
 

@@ -107,7 +107,7 @@ def test_every_variable_that_the_program_reads_reaches_it() -> None:
 
 def test_every_variable_of_compose_stands_in_the_shipped_dotenv_as_it_is_without_it() -> None:
     defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", TEXT))
-    shown = dict(re.findall(r"^# ([A-Z_]+)=(.+)$", DOTENV, re.MULTILINE))
+    shown = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.+)$", DOTENV, re.MULTILINE))
     assert {name: shown.get(name) for name in defaults} == defaults
     of_services = {name for each in of_others() for name, value in _environment(each).items() if value is None}
     assert shown.keys() == defaults.keys() | of_services | {"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"}
