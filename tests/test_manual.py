@@ -264,10 +264,10 @@ def test_every_file_described_is_written_by_a_run_or_named_in_the_code(written: 
         ".selections.json": 'NAME = ".selections.json"',
         ".location_{id}.loss": ".loss",
         "*.damaged-{time}": ".damaged-",
+        ".restore/": 'STAGING, WHOLE = ".restore", ".restored"',
+        ".restored/": 'STAGING, WHOLE = ".restore", ".restored"',
         ".*.tmp": ".tmp",
         ".probe": '".probe"',
-        ".restore/": '".restore"',
-        ".restored/": '".restored"',
     }
     for shown in FILES:
         if shown in in_trouble:

@@ -29,6 +29,7 @@ from openaq_pipeline.reports import Gauge, LocationReport, Outcome, RunPlan, Run
 from openaq_pipeline.run import Watcher, log_report, report_of, run_all
 from openaq_pipeline.selection import Resolution, resolve
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.startable import check_selection
 from openaq_pipeline.storage import selections
 from openaq_pipeline.wiring import Stop, Stores, connected, utc_now
 
@@ -145,7 +146,7 @@ def dry_run(settings: Settings, span: Window, *, source: Provenance = "api") -> 
 
 def check(settings: Settings, job: Job) -> None:
     """Raise `ConfigError` if there is nothing to do, or not what it takes."""
-    run.check_selection(settings, needs_key=job.api is not None or _is_unresolved(settings))
+    check_selection(settings, needs_key=job.api is not None or _is_unresolved(settings))
     if job.archive:
         installed.need(installed.HISTORY, installed.QUERY)
     untold = UNTOLD & set(settings.validation.required_fields)

@@ -96,7 +96,7 @@ def load(
         raise ConfigError(f"The settings{where} have {_plural(len(problems), 'problem')}", problems=tuple(problems))
     folder = data_dir or _data_folder(checked, path, origins, root)
     selections = dict.fromkeys(item for item in checked.locations if isinstance(item, Selection))
-    return Settings(
+    return Settings.model_construct(  # all of it is checked
         **{name: getattr(checked, name) for name in Sections.model_fields},
         locations=[item for item in checked.locations if not isinstance(item, Selection)],
         selections=tuple(selections),

@@ -20,6 +20,9 @@ Receiver = str
 SensorOutcome = Literal["ok", "parked", "deferred", "failed", "skipped"]
 LocationStatus = Literal["current", "silent", "failing", "unknown"]
 
+STOPPED = "the run was stopped"
+"""The `error` of a run that was asked to end; the daemon does it again at its next start."""
+
 WORST_FIRST: tuple[LocationStatus, ...] = ("failing", "silent", "unknown", "current")
 """In this order locations are shown where there is room for few."""
 

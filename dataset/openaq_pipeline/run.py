@@ -12,13 +12,12 @@ from datetime import datetime
 import msgspec
 
 from openaq_pipeline import installed, locks, pulse, selection
-from openaq_pipeline.errors import ConfigError, FatalError, ItemMissing, PipelineError, Stopped, StorageError
+from openaq_pipeline.errors import FatalError, ItemMissing, PipelineError, Stopped, StorageError
 from openaq_pipeline.incremental import plan
 from openaq_pipeline.ingest import ingest
 from openaq_pipeline.model import Counts, LicenseTerms, Location, SensorState
 from openaq_pipeline.monitoring import history
 from openaq_pipeline.monitoring.metrics import metrics_of
-from openaq_pipeline.openaq.answers import KEY_HINT
 from openaq_pipeline.openaq.api import Api
 from openaq_pipeline.openaq.session import Client
 from openaq_pipeline.order import Ingested, Order, Parts
@@ -27,8 +26,9 @@ from openaq_pipeline.ports import LatestSource
 from openaq_pipeline.redact import clean
 from openaq_pipeline.reports import Gauge, LocationReport, RunPlan, RunReport
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.startable import check_selection
 from openaq_pipeline.storage import licenses
-from openaq_pipeline.wiring import Stop, Stores, check_installed, connected, utc_now
+from openaq_pipeline.wiring import Stop, Stores, connected, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -252,21 +252,6 @@ def look_up(parts: Parts, location_id: int) -> bool:
         log.warning("Location %d can't be had: %s", location_id, error)
         return False
     return True
-
-
-def check_selection(settings: Settings, *, needs_key: bool = True) -> None:
-    """Raise `ConfigError` if there is nothing to do, or not what it takes: a key where it is wanted, the packages."""
-    if not settings.locations and not settings.selections:
-        begin = (
-            "Run `openaq-pipeline init` to begin with a config.yaml, then list" if not settings.config_path else "List"
-        )
-        raise ConfigError(
-            "No location is selected",
-            hint=f"{begin} location ids or selections under `locations:` in config.yaml, or pass --locations.",
-        )
-    check_installed(settings)
-    if needs_key and (settings.api.api_key is None or not settings.api.api_key.get_secret_value()):
-        raise ConfigError("OPENAQ_API_KEY is not set", hint=KEY_HINT)
 
 
 def make_plan(parts: Parts, settings: Settings, order: Order, *, more_requests: int = 0) -> RunPlan:

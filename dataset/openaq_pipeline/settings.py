@@ -105,6 +105,11 @@ RangeByUnit = Annotated[dict[str, Range], BeforeValidator(_by_unit)]
 LimitByUnit = Annotated[dict[str, PositiveNumber], BeforeValidator(_by_unit)]
 
 
+def _by_default() -> Any:
+    """Return a section's default: all of its own. It is read as a file is, for which one validator serves them all."""
+    return Field(default={}, validate_default=True)
+
+
 class ScheduleSettings(Section):
     """When the daemon runs; cron times are in `timezone`."""
 
@@ -179,7 +184,7 @@ class ValidationSettings(Section):
         "datetime",
     )
     max_future_minutes: NotNegative = 60
-    series_tests: SeriesTests = Field(default_factory=SeriesTests)
+    series_tests: SeriesTests = _by_default()
 
 
 class AlertSettings(Section):
@@ -199,7 +204,7 @@ class MonitoringSettings(Section):
     log_file: Text = "pipeline.log"
     textfile: Annotated[str, AfterValidator(_prom)] = ""
     heartbeat_url: SecretStr | None = None
-    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    alerts: AlertSettings = _by_default()
 
 
 class SlackSettings(Section):
@@ -220,7 +225,7 @@ class EmailSettings(Section):
     username: str = ""
     password: SecretStr | None = None
     sender: str = Field(default="", alias="from")
-    to: list[str] = Field(default_factory=list)
+    to: list[str] = Field(default=[])
     security: Literal["starttls", "ssl", "none"] = "starttls"
 
 
@@ -282,12 +287,12 @@ class NotificationSettings(Section):
     timezone: Annotated[str, AfterValidator(_timezone_or_none)] = ""
     group_hours: HoursOrZero = 4
     escalate_after_hours: HoursOrZero = 0
-    quiet_hours: QuietHoursSettings = Field(default_factory=QuietHoursSettings)
-    digest: DigestSettings = Field(default_factory=DigestSettings)
-    slack: SlackSettings = Field(default_factory=SlackSettings)
-    email: EmailSettings = Field(default_factory=EmailSettings)
-    webhook: WebhookSettings = Field(default_factory=WebhookSettings)
-    apprise: AppriseSettings = Field(default_factory=AppriseSettings)
+    quiet_hours: QuietHoursSettings = _by_default()
+    digest: DigestSettings = _by_default()
+    slack: SlackSettings = _by_default()
+    email: EmailSettings = _by_default()
+    webhook: WebhookSettings = _by_default()
+    apprise: AppriseSettings = _by_default()
 
 
 class WebSettings(Section):
@@ -319,21 +324,21 @@ class PostgresSettings(Section):
 class StorageSettings(Section):
     """Further stores beside the files."""
 
-    postgres: PostgresSettings = Field(default_factory=PostgresSettings)
+    postgres: PostgresSettings = _by_default()
 
 
 class Sections(Section):
     """The sections of `config.yaml`."""
 
-    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
-    api: ApiSettings = Field(default_factory=ApiSettings)
-    data: DataSettings = Field(default_factory=DataSettings)
-    validation: ValidationSettings = Field(default_factory=ValidationSettings)
-    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
-    notifications: NotificationSettings = Field(default_factory=NotificationSettings)
-    web: WebSettings = Field(default_factory=WebSettings)
-    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
-    storage: StorageSettings = Field(default_factory=StorageSettings)
+    schedule: ScheduleSettings = _by_default()
+    api: ApiSettings = _by_default()
+    data: DataSettings = _by_default()
+    validation: ValidationSettings = _by_default()
+    monitoring: MonitoringSettings = _by_default()
+    notifications: NotificationSettings = _by_default()
+    web: WebSettings = _by_default()
+    archive: ArchiveSettings = _by_default()
+    storage: StorageSettings = _by_default()
 
 
 def secrets_of(settings: BaseModel) -> Iterator[str]:
@@ -350,7 +355,7 @@ def secrets_of(settings: BaseModel) -> Iterator[str]:
 class FileSettings(Sections):
     """The whole of `config.yaml`."""
 
-    locations: Annotated[list[Item], BeforeValidator(listed)] = Field(default_factory=list)
+    locations: Annotated[list[Item], BeforeValidator(listed)] = Field(default=[])
 
 
 class Settings(Sections):
@@ -362,9 +367,9 @@ class Settings(Sections):
     user.
     """
 
-    locations: list[int] = Field(default_factory=list)
+    locations: list[int] = Field(default=[])
     selections: tuple[Selection, ...] = ()
-    parameters: Mapping[int, frozenset[int]] = Field(default_factory=dict)
+    parameters: Mapping[int, frozenset[int]] = Field(default={})
     data_dir: Path
     config_path: Path | None = None
     environment: str = ""

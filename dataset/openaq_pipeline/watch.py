@@ -13,9 +13,9 @@ from openaq_pipeline.monitoring.delivery import tell
 from openaq_pipeline.monitoring.metrics import metrics_of
 from openaq_pipeline.monitoring.policy import policy_of
 from openaq_pipeline.overview import overview
-from openaq_pipeline.reports import Health, RunReport
+from openaq_pipeline.reports import STOPPED, Health, RunReport
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.wiring import STOPPED, utc_now
+from openaq_pipeline.wiring import utc_now
 
 DISK_HINT = "See that the disk of the data folder has room and can be written; the next run goes on from there."
 

@@ -20,8 +20,8 @@ from openaq_pipeline.openaq.session import Client, require_key
 from openaq_pipeline.order import Parts
 from openaq_pipeline.quality.required import Required
 from openaq_pipeline.quality.rules import Judge
+from openaq_pipeline.reports import STOPPED
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.storage import sealed
 from openaq_pipeline.storage.locations import LocationFiles
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.progress import Progress
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from openaq_pipeline.openaq.archive import Archive
 
 log = logging.getLogger(__name__)
-
-STOPPED = "the run was stopped"
-"""The `error` of a run that was asked to end; the daemon does it again at its next start."""
-
 
 PULSE_SECONDS = 1.0
 """A run that waits (for its budget, before another try) gives a sign of life so often."""
@@ -131,14 +127,6 @@ class Stores:
             tally=self.tally,
             checkpoint=checkpoint,
         )
-
-
-def check_installed(settings: Settings) -> None:
-    """Raise `ConfigError` if the settings, or the data folder as it is, take what is not installed."""
-    if settings.storage.postgres.enabled:
-        installed.need(installed.POSTGRES, why="storage.postgres is enabled")
-    if sealed.has_history(settings.data_dir):
-        installed.need(installed.HISTORY, why=f"{settings.data_dir} has rows in history/")
 
 
 @contextmanager

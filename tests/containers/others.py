@@ -60,7 +60,7 @@ exec "$@"
 
 
 class Recipe(NamedTuple):
-    """What an image is made of: files of this machine, texts, folders with their owners, and what the engine is told."""
+    """What an image is made of: files of this machine, texts, folders with their owners, what the engine is told."""
 
     files: list[Path]
     texts: Mapping[str, str]
@@ -99,7 +99,8 @@ def _is_fresh(engine: Engine, image: str) -> bool:
     """Say whether the original is there, or a stand-in that was made as it is made now."""
     if not engine.has(image):
         return False
-    return (engine.inspect(image)["Config"]["Labels"] or {}).get(LABEL, _edition()) == _edition()
+    labels: dict[str, str] = engine.inspect(image)["Config"]["Labels"] or {}
+    return labels.get(LABEL, _edition()) == _edition()
 
 
 def _edition() -> str:
@@ -165,7 +166,7 @@ def _fill(tar: tarfile.TarFile, recipe: Recipe) -> None:
     programs = {*recipe.files, *tools}
     for folder in ("bin", "lib", "lib64", "sbin"):  # as on this machine: /lib is a link to usr/lib, or a folder
         if (link := Path("/") / folder).is_symlink():
-            _add(tar, folder, kind=tarfile.SYMTYPE, target=os.readlink(link))
+            _add(tar, folder, kind=tarfile.SYMTYPE, target=str(link.readlink()))
     _add(tar, "tmp", mode=0o1777)
     for name, owner in recipe.folders.items():
         _add(tar, name, owner=owner)

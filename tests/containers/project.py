@@ -33,12 +33,13 @@ class Project:
     def __init__(self, engine: Engine, folder: Path, **variables: str) -> None:
         self._engine, self.folder = engine, folder
         self.ports = {name: free_port() for name in ("PAGE_PORT", "DEMO_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")}
-        self.volume = f"compose-test-{self.ports['PAGE_PORT']}"
+        self.name = self.volume = f"compose-test-{self.ports['PAGE_PORT']}"
         kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "HOME", "DOCKER_"))}
         ports = {name: str(port) for name, port in self.ports.items()}
         # The builder that each engine has, and no other: the image is in its cache.
         builder = {"DOCKER_BUILDKIT": "0", "COMPOSE_DOCKER_CLI_BUILD": "0"}
-        self.env = {**kept, **builder, **ports, "DATA_VOLUME": self.volume, **variables}
+        own = {"COMPOSE_PROJECT_NAME": self.name, "DATA_VOLUME": self.volume}
+        self.env = {**kept, **builder, **ports, **own, **variables}
         self.env["PATH"] = f"{_shim(folder.parent)}:{kept['PATH']}"
 
     def shell(self, script: str, **variables: str) -> Done:
@@ -95,9 +96,26 @@ class Project:
         until(lambda: " complete" in container.log, f"a complete run of {service}", lambda: container.log[-3000:])
 
     def clean_up(self) -> None:
-        """Take everything away, volumes and images of its own too."""
-        self.shell("docker compose down --volumes --remove-orphans --rmi local --timeout 5", COMPOSE_PROFILES=PROFILES)
-        self._engine.call("volume", "rm", "--force", self.volume)
+        """Take everything away, volumes and images of its own too; nothing that another installation has made."""
+        down = "docker compose down --remove-orphans --rmi local --timeout 5"
+        self.shell(down, COMPOSE_PROFILES=PROFILES)
+        mine = ("--quiet", "--filter", f"label=com.docker.compose.project={self.env['COMPOSE_PROJECT_NAME']}")
+        for volume in self._engine("volume", "ls", *mine).split():
+            self._engine.call("volume", "rm", "--force", volume)
+
+    @contextmanager
+    def twin(self) -> Iterator[Project]:
+        """Give another installation on the same volume, with ports of its own."""
+        other = Project(self._engine, self.folder, **_without_ports(self.env))
+        other.env["COMPOSE_PROJECT_NAME"] = other.name
+        try:
+            yield other
+        finally:
+            other.clean_up()
+
+
+def _without_ports(env: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if not name.endswith("_PORT")}
 
 
 @contextmanager

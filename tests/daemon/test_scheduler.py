@@ -104,7 +104,7 @@ def test_a_second_poller_is_refused_at_once_while_a_backfill_works_beside(
 def test_a_run_that_outlives_a_killed_daemon_keeps_the_folder(
     place: Running, program: Program, schedule: Schedule
 ) -> None:
-    place.faults.inject("delay", "/measurements", seconds=2.5, count=1)
+    place.faults.inject("delay", "/measurements", seconds=6, count=1)
     daemon = schedule("--interval", "5")
     wait_for_pages(place, 1)
     (run,) = daemon.runs()

@@ -90,6 +90,19 @@ def test_the_data_disk_outlives_the_machine() -> None:
     assert "createOption: 'Empty'" in as_text("dataDisk")
 
 
+def test_the_roles_are_those_of_an_identity_that_outlives_the_machine() -> None:
+    """Azure gives no role assignment to another principal: by the machine's own a new machine could not be deployed."""
+    roles = [each for each in RESOURCES if each.type == "Microsoft.Authorization/roleAssignments"]
+    assert len(roles) == 2
+    for role in roles:
+        said = bicep.text(role.body)
+        assert "principalId: identity.properties.principalId" in said
+        assert "identity.id" in bicep.text(bicep.properties(role.body)["name"])
+        assert "machine" not in said
+    assert "type: 'UserAssigned'" in as_text("machine")
+    assert "'${identity.id}': {}" in as_text("machine")
+
+
 def test_all_that_cloud_init_wants_to_be_told_is_put_in_and_no_more() -> None:
     template = (FOLDER / "cloud-init.yaml").read_text().split("package_update")[1]
     put_in = {word for word in SOURCE.split("'") if word.startswith("@") and word.endswith("@")}

@@ -113,6 +113,15 @@ def test_the_files_are_checked_and_watched(polled: Program) -> None:
     assert python(polled, "deliver", "--config", str(polled.config)).code == 0
 
 
+def test_a_backup_is_made_and_put_back(polled: Program) -> None:
+    archive, back = polled.folder / "backup.tar.gz", polled.folder / "back"
+    made = python(polled, "backup", "--config", str(polled.config), "--output", str(archive))
+    assert made.code == 0, made.err
+    done = python(polled, "restore", "--config", str(polled.config), "--data-dir", str(back), str(archive))
+    assert done.code == 0, done.err
+    assert [path.name for path in back.glob("location_*.json")]
+
+
 def test_the_preflight_is_ready_and_says_what_it_goes_without(polled: Program) -> None:
     done = polled.run("test_pipeline.py", "--json")
     assert done.code == 0, done.out

@@ -25,26 +25,8 @@ def make_parser(prog: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.set_defaults(command=_help_of(parser))
     door = prog.endswith(".py") and bool(arguments)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name, add, summary in (
-        ("init", _add_init, "write a commented config.yaml and .env here to begin with; overwrites nothing"),
-        ("run", _add_run, "bring every location up to now, or fill a range of the past"),
-        ("backfill", _add_backfill, "fill a range of the past, from the API or OpenAQ's archive; goes on after a stop"),
-        ("schedule", _add_schedule, "run again and again: the daemon"),
-        ("validate", _add_validate, "check the files on disk"),
-        ("verify", _add_verify, "check every byte of the data folder; --repair fetches again what is damaged"),
-        ("audit", _add_audit, "see whether the copy is whole, against OpenAQ's archive; --fix fetches what is missing"),
-        ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
-        ("query", _add_query, "ask the data on disk in SQL"),
-        ("export", _add_export, "write the data on disk to one file, with their licences beside it"),
-        ("backup", _add_backup, "write everything in the data folder to one archive, beside a running scheduler"),
-        ("restore", _add_restore, "put a backup into a new data folder, or see whether it is whole"),
-        ("deliver", _add_deliver, "send the alerts that are still to be told"),
-        ("preflight", _add_preflight, "see whether it would work: settings, folder, OpenAQ, clock, channels"),
-        ("page", _add_page, "serve the status page on a port that is handed over; the scheduler does so"),
-        ("first-run", _add_first_run, "try it: a run with your key, or without one on made-up data"),
-        ("sync-postgres", _add_sync_postgres, "bring the copy in PostgreSQL up to all the files, history included"),
-        ("simulator", _add_simulator, "serve a local OpenAQ for tests and demos"),
-    ):
+    named = arguments[0] if arguments else None
+    for name, add, summary in [each for each in COMMANDS if each[0] == named] or COMMANDS:
         add(
             commands.add_parser(
                 name, prog=prog if door else None, help=summary, description=summary, allow_abbrev=False
@@ -356,3 +338,25 @@ def _add_sync_postgres(parser: argparse.ArgumentParser) -> None:
 def _add_simulator(parser: argparse.ArgumentParser) -> None:
     add_simulator_arguments(parser)
     parser.set_defaults(command=_lazily("openaq_pipeline.simulator.command", "run"))
+
+
+COMMANDS = (
+    ("init", _add_init, "write a commented config.yaml and .env here to begin with; overwrites nothing"),
+    ("run", _add_run, "bring every location up to now, or fill a range of the past"),
+    ("backfill", _add_backfill, "fill a range of the past, from the API or OpenAQ's archive; goes on after a stop"),
+    ("schedule", _add_schedule, "run again and again: the daemon"),
+    ("validate", _add_validate, "check the files on disk"),
+    ("verify", _add_verify, "check every byte of the data folder; --repair fetches again what is damaged"),
+    ("audit", _add_audit, "see whether the copy is whole, against OpenAQ's archive; --fix fetches what is missing"),
+    ("monitor", _add_monitor, "see how it is: health, last runs, sensors, budget; test the alerts"),
+    ("query", _add_query, "ask the data on disk in SQL"),
+    ("export", _add_export, "write the data on disk to one file, with their licences beside it"),
+    ("backup", _add_backup, "write everything in the data folder to one archive, beside a running scheduler"),
+    ("restore", _add_restore, "put a backup into a new data folder, or see whether it is whole"),
+    ("deliver", _add_deliver, "send the alerts that are still to be told"),
+    ("preflight", _add_preflight, "see whether it would work: settings, folder, OpenAQ, clock, channels"),
+    ("page", _add_page, "serve the status page on a port that is handed over; the scheduler does so"),
+    ("first-run", _add_first_run, "try it: a run with your key, or without one on made-up data"),
+    ("sync-postgres", _add_sync_postgres, "bring the copy in PostgreSQL up to all the files, history included"),
+    ("simulator", _add_simulator, "serve a local OpenAQ for tests and demos"),
+)

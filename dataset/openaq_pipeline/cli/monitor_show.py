@@ -17,7 +17,7 @@ from openaq_pipeline.errors import PipelineError
 from openaq_pipeline.overview import Observer
 from openaq_pipeline.reading.latest import SensorLatest, latest
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.stopping import until_signal
+from openaq_pipeline.signals import until_signal
 
 
 def show(settings: Settings, now: datetime, *, shown_runs: int, as_json: bool) -> int:

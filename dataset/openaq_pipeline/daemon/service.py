@@ -34,8 +34,8 @@ from openaq_pipeline.monitoring import spare
 from openaq_pipeline.monitoring.policy import policy_of
 from openaq_pipeline.pulse import Pulse
 from openaq_pipeline.reports import Condition
-from openaq_pipeline.run import check_selection
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.startable import check_selection
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from openaq_pipeline.monitoring.log import path_of
 from openaq_pipeline.monitoring.log_file import SharedLogFile
 from openaq_pipeline.preflight.checks import Finding
 from openaq_pipeline.settings import Settings
+from openaq_pipeline.startable import check_installed
 from openaq_pipeline.storage import selections
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.state import StateFile
-from openaq_pipeline.wiring import check_installed
 
 NO_LOCATION_HINT = "List location ids under `locations:` in config.yaml; https://explore.openaq.org shows them."
 

@@ -14,13 +14,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openaq_pipeline.listening import listen
 from openaq_pipeline.serving import Server
+from openaq_pipeline.signals import until_signal
 from openaq_pipeline.simulator.app import Options, Simulator
 from openaq_pipeline.simulator.clock import Clock
 from openaq_pipeline.simulator.control import NewRow, add_rows
 from openaq_pipeline.simulator.faults import Faults
 from openaq_pipeline.simulator.requests_log import RequestsLog
 from openaq_pipeline.simulator.worlds.base import World
-from openaq_pipeline.stopping import until_signal
 
 STOP_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75

@@ -13,7 +13,7 @@ import uvicorn
 from openaq_pipeline.listening import address, is_loopback, listen, opened
 from openaq_pipeline.serving import Server
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.stopping import until_signal
+from openaq_pipeline.signals import until_signal
 from openaq_pipeline.web.app import LOCAL_NAMES, application
 from openaq_pipeline.web.gate import HEADER_BYTES, IDLE_SECONDS, Gate
 from openaq_pipeline.web.look import Look

@@ -1,4 +1,4 @@
-"""Ending in order when a signal comes."""
+"""Going on until a signal asks for the end."""
 
 from __future__ import annotations
 
