@@ -1,4 +1,4 @@
-"""The manual's chapter on the image, line by line on a real engine; only names are ours, and a simulator is asked."""
+"""The manual's chapter on the image, line by line on a real engine. Only names are ours, and a simulator is asked."""
 
 from __future__ import annotations
 
