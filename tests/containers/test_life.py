@@ -48,7 +48,7 @@ def test_it_becomes_healthy_when_data_have_come(settled: Container, expected: or
 def test_the_page_is_reached_through_the_port_that_is_published(port: Harbour, settled: Container) -> None:
     where = port.engine("port", settled.name, "8765")
     assert where.startswith("127.0.0.1:")
-    assert requests.get(f"http://{where}/readyz", timeout=30).ok
+    until(lambda: requests.get(f"http://{where}/readyz", timeout=60).ok, "the page has looked at the data")
 
 
 @pytest.fixture
@@ -94,6 +94,7 @@ def test_it_is_stopped_in_order_in_the_midst_of_a_run_and_the_next_start_goes_on
     container.logs("Run of 10 locations complete")
     there = oracle.check(port.copied(container, tmp_path / "data"), held=held, restarted=True)
     oracle.check_same(lasting(there), expected)
+    assert container.stop() == 0
 
 
 def test_killed_in_the_midst_of_a_run_it_comes_back_and_nothing_is_lost(

@@ -37,6 +37,8 @@ def earlier(engine: Engine, base: str, tmp_path: Path) -> Iterator[str]:
     (folder / "deploy/container").mkdir(parents=True)
     for path in (ROOT / "deploy/container").iterdir():
         (folder / "deploy/container" / path.name).write_bytes(path.read_bytes())
+    for path in (folder / "config.yaml", *(folder / "dataset").rglob("*")):
+        path.chmod(path.stat().st_mode & 0o700)  # as under umask 077: the image's user reads it all the same
     tag = f"{EVERYTHING}-earlier"
     yield engine.build(tag, "--build-arg", "VERSION=0.0.9", folder=folder)
     engine.call("rmi", "--force", tag)

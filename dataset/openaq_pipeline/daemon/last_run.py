@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -41,7 +42,7 @@ def last_start(folder: Path) -> datetime | None:
     Read from `metrics.json`, or from `.state.json` where that can't be read: others repair it. Without `metrics.json`
     no run has come to its end: one that was killed is made up at once, not an interval after its first location.
     """
-    if not (folder / "metrics.json").exists():
+    if not os.path.lexists(folder / "metrics.json"):  # not `Path.exists`, which raises where the disk can't tell
         return None
     metrics = _read(folder / "metrics.json", _Metrics)
     if metrics is not None and metrics.runs:
