@@ -54,7 +54,8 @@ WORKDIR /app
 COPY LICENSE config.yaml requirements.lock ./
 COPY dataset dataset
 COPY deploy/container/slim.py /tmp/
-RUN python -B /tmp/slim.py compile /app/dataset
+# Whoever made the checkout may have kept it to themselves (umask 077): the program is another user.
+RUN python -B /tmp/slim.py compile /app/dataset && chmod -R u=rwX,go=rX /app
 
 
 # --- the small one ---

@@ -100,6 +100,13 @@ def test_the_log_level_goes_the_same_way(project: Project) -> None:
     assert project.load(env={"LOG_LEVEL": "error"}, log_level="DEBUG").monitoring.log_level == "DEBUG"
 
 
+def test_where_the_page_listens_goes_the_same_way(project: Project) -> None:
+    assert project.load().web.host == "127.0.0.1"
+    project.write("web: {host: 10.0.0.1}")
+    assert project.load().web.host == "10.0.0.1"
+    assert project.load(env={"WEB_HOST": "0.0.0.0"}).web.host == "0.0.0.0"  # noqa: S104 - nothing listens
+
+
 def test_the_copy_in_postgresql_is_switched_on_and_off_by_the_environment_too(project: Project) -> None:
     project.write("storage: {postgres: {enabled: false}}")
     assert project.load(env={"POSTGRES_ENABLED": "true"}).storage.postgres.enabled

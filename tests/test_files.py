@@ -137,6 +137,19 @@ def test_a_run_as_root_leaves_the_file_to_its_owner(path: Path) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_gives_away_what_it_made_but_no_second_name_of_anothers_file(path: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 12345, 54321)
+    (home / "link").hardlink_to(path)
+    (home / "new").touch()
+    for name in ("link", "new"):
+        files.give_to_owner(home / name)
+    assert (path.stat().st_uid, path.stat().st_gid) == (os.getuid(), os.getgid())
+    assert ((home / "new").stat().st_uid, (home / "new").stat().st_gid) == (12345, 54321)
+
+
 def test_a_link_stays_a_link_and_its_real_file_changes(path: Path, tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     link = tmp_path / "links" / "file.json"

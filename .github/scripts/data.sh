@@ -45,10 +45,10 @@ take_branch() {
     echo 'location_*.json merge=rows' >>data/.git/info/attributes
     in_data config merge.ours-anew.driver 'cp %B %A'
     in_data config merge.rows.driver "python3 '$PWD/.github/scripts/rows.py' %O %A %B"
-    in_data ls-remote --exit-code --heads origin "$DATA_BRANCH" >/dev/null || found=$?
+    in_data ls-remote --exit-code origin "refs/heads/$DATA_BRANCH" >/dev/null || found=$?
     case $found in
     0)
-        in_data fetch --quiet --depth 1 origin "$DATA_BRANCH"
+        in_data fetch --quiet --depth 1 origin "refs/heads/$DATA_BRANCH"
         in_data reset --quiet --hard FETCH_HEAD
         ;;
     2) echo "There is no branch «$DATA_BRANCH» yet: the first rows make it." ;;
@@ -94,7 +94,7 @@ push() {
         if in_data push --quiet origin "HEAD:refs/heads/$DATA_BRANCH"; then return 0; fi
         echo "The push was refused; try $attempt of $attempts."
         sleep "$((attempt * ${PAUSE_SECONDS:-3}))"
-        in_data fetch --quiet origin "$DATA_BRANCH" || continue
+        in_data fetch --quiet origin "refs/heads/$DATA_BRANCH" || continue
         if ! in_data rebase --quiet FETCH_HEAD; then
             in_data rebase --abort
             return 1
@@ -103,9 +103,15 @@ push() {
     return 1
 }
 
+# Where the data were not taken up, what was restored is handed on as it is; if nothing whole was, nothing is: the cache may
+# only have been out of reach, and with DATA_STORE=cache the data themselves are in what the newest would hide.
 remember() {
     local path
-    rm -rf .kept/data
+    if [ "${TAKE:-}" != success ]; then
+        if [ ! -e .kept/whole ]; then rm -rf .kept; fi
+        return
+    fi
+    rm -rf .kept/whole .kept/data
     if [ "${DATA_STORE:=commit}" = cache ]; then
         mv data .kept/data
     else
@@ -116,6 +122,7 @@ remember() {
         done
     fi
     python3 .github/scripts/ledger.py remember .kept
+    touch .kept/whole
 }
 
 "$1"

@@ -73,7 +73,7 @@ def page() -> Iterator[str]:
     if report is not None:
         yield from _figures(report)
     elif said := _read("run.log"):
-        yield from ("", "```text", *(line.replace("```", "") for line in said.splitlines()[-LINES:]), "```")
+        yield from ("", "```text", *(line.replace("`", "'") for line in said.splitlines()[-LINES:]), "```")
     yield ""
     yield f"Data: {_kept()}"
     if said := _read("check.txt"):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from stat import S_ISDIR
 from typing import IO
 
 from openaq_pipeline import pulse
@@ -106,8 +107,11 @@ def give_to_owner(path: Path) -> None:
     if os.geteuid() != 0:
         return
     with suppress(OSError):
-        owner, stat = path.parent.stat(), path.lstat()
-        if (stat.st_uid, stat.st_gid) != (owner.st_uid, owner.st_gid):
+        owner, found = path.parent.stat(), path.lstat()
+        if (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid):
+            return
+        # That owner may have laid a second name of somebody else's file there, to be given that.
+        if found.st_nlink == 1 or S_ISDIR(found.st_mode):
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 

@@ -29,9 +29,9 @@ def finish(folder: Path) -> None:
     """
     waiting = folder / WHOLE
     try:
-        for path in sorted(waiting.iterdir()):
-            if path.name != ABOUT:
-                path.rename(folder / path.name)
+        for name in sorted(path.name for path in waiting.iterdir()):
+            if name != ABOUT:
+                (waiting / name).rename(folder / name)
         sync_folder(folder)
         sync_folder(waiting)
         (waiting / ABOUT).unlink(missing_ok=True)

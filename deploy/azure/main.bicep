@@ -154,6 +154,14 @@ resource networkInterface 'Microsoft.Network/networkInterfaces@2024-05-01' = {
   }
 }
 
+// --- who the machine is: an identity that outlives it. That of the machine itself would be another one after the machine
+// was made anew, and Azure gives no role that was given to one to another. ---
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: '${namePrefix}-identity'
+  location: location
+}
+
 // --- the key: read from the machine's subnet alone, and by nobody but its identity ---
 
 resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
@@ -179,10 +187,10 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
 }
 
 resource readsKey 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(vault::key.id, machine.id, vaultSecretsUserRole)
+  name: guid(vault::key.id, identity.id, vaultSecretsUserRole)
   scope: vault::key
   properties: {
-    principalId: machine.identity.principalId
+    principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', vaultSecretsUserRole)
   }
@@ -247,10 +255,10 @@ resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
 }
 
 resource writesBackups 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(storage::blobs::container.id, machine.id, blobDataContributorRole)
+  name: guid(storage::blobs::container.id, identity.id, blobDataContributorRole)
   scope: storage::blobs::container
   properties: {
-    principalId: machine.identity.principalId
+    principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributorRole)
   }
@@ -273,7 +281,10 @@ resource dataDisk 'Microsoft.Compute/disks@2024-03-02' = {
 resource machine 'Microsoft.Compute/virtualMachines@2024-07-01' = {
   name: '${namePrefix}-vm'
   location: location
-  identity: { type: 'SystemAssigned' }
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: { '${identity.id}': {} }
+  }
   properties: {
     hardwareProfile: { vmSize: vmSize }
     securityProfile: {

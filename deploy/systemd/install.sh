@@ -14,6 +14,7 @@ python3 -m venv /opt/openaq-pipeline
 /opt/openaq-pipeline/bin/pip install --quiet --no-deps .
 
 install -d /etc/openaq-pipeline
+install -d -o openaq -g openaq -m 0750 /var/lib/openaq-pipeline
 [ -e /etc/openaq-pipeline/config.yaml ] || install -m 0644 config.yaml /etc/openaq-pipeline/config.yaml
 install -m 0755 deploy/systemd/openaq-pipeline.sh /usr/local/sbin/openaq-pipeline
 install -m 0644 deploy/systemd/openaq-pipeline.service /etc/systemd/system/openaq-pipeline.service

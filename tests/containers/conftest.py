@@ -14,7 +14,7 @@ from _pytest.terminal import TerminalReporter
 from tests.containers import engine as engines
 from tests.containers import standin
 from tests.containers.engine import Container, Engine
-from tests.containers.harbour import OFTEN, Harbour, harbour
+from tests.containers.harbour import OFTEN, Harbour, harbour, lasting
 from tests.faults import oracle
 
 EVERYTHING = "openaq-pipeline:test"
@@ -89,5 +89,6 @@ def settled(port: Harbour) -> Container:
 
 @pytest.fixture(scope="session")
 def expected(port: Harbour, settled: Container, tmp_path_factory: pytest.TempPathFactory) -> oracle.Content:
-    """The rows of a folder to which nothing has happened."""
-    return oracle.check(port.copied(settled, tmp_path_factory.mktemp("settled") / "data"), restarted=True)
+    """The rows of a folder to which nothing has happened, as `lasting` has them."""
+    folder = port.copied(settled, tmp_path_factory.mktemp("settled") / "data")
+    return lasting(oracle.check(folder, restarted=True))

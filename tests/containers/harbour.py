@@ -13,6 +13,7 @@ import yaml
 
 from tests.conftest import NO_LIMIT, ROOT
 from tests.containers.engine import Container, Done, Engine, until
+from tests.faults import oracle
 
 BY_THE_MANUAL = (
     *("--init", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),  # noqa: S108 - a disk of the container's own
@@ -20,8 +21,11 @@ BY_THE_MANUAL = (
 )
 """What a container needs no more than, and so runs with here."""
 
-OFTEN = ("--health-interval", "2s")
+OFTEN = ("--health-interval", "2s", "--health-timeout", "60s")
 """Else nobody would know within a minute how it is."""
+
+READ_DAYS = 30
+"""What `data.initial_days` is. The simulator's clock stands still, so that the newest row is always the same."""
 
 KEY = "a-key-of-the-tests"
 SIMULATOR_PORT = 8900
@@ -33,6 +37,7 @@ class Harbour:
     def __init__(self, engine: Engine, image: str) -> None:
         self.engine, self.image = engine, image
         self.name = f"openaq-pipeline-test-{secrets.token_hex(4)}"
+        self.base_url = f"http://{self.name}-c0:{SIMULATOR_PORT}/v3"
         self._containers: list[str] = []
         self._volumes: list[str] = []
 
@@ -41,7 +46,7 @@ class Harbour:
         self.engine("network", "create", self.name)
         began = datetime.now(UTC) - timedelta(hours=1)
         command = f"openaq-pipeline simulator --host 0.0.0.0 --requests-per-minute 0 --speed 0 --start {began:%FT%TZ}"
-        self.simulator = self.start(command.split())
+        self.simulator = self.start(command.split(), options=["--no-healthcheck"])
         self.simulator.logs("/v3")
 
     def close(self) -> None:
@@ -61,7 +66,7 @@ class Harbour:
         settings["api"] |= {"requests_per_minute": NO_LIMIT, "requests_per_hour": NO_LIMIT}
         (folder / "config.yaml").write_text(json.dumps(settings))  # JSON is YAML
         folder.chmod(0o755)  # for the user that the program is
-        return ["--volume", f"{folder}:/config:ro", "--env", "PIPELINE_CONFIG=/config/config.yaml", *OFTEN]
+        return ["--volume", f"{folder}:/config:ro", "--env", "PIPELINE_CONFIG=/config/config.yaml"]
 
     def volume(self) -> str:
         """Make an empty volume and return its name."""
@@ -85,9 +90,8 @@ class Harbour:
         return self.engine.call("run", "--rm", *self._options(volume), *options, image or self.image, *command)
 
     def _options(self, volume: str) -> list[str]:
-        base_url = f"http://{self.name}-c0:{SIMULATOR_PORT}/v3"
         mounted = ["--volume", f"{volume}:/data"] if volume else []
-        env = ["--env", f"OPENAQ_API_KEY={KEY}", "--env", f"OPENAQ_BASE_URL={base_url}"]
+        env = ["--env", f"OPENAQ_API_KEY={KEY}", "--env", f"OPENAQ_BASE_URL={self.base_url}"]
         return [*BY_THE_MANUAL, "--network", self.name, *env, *mounted]
 
     def copied(self, container: Container, folder: Path) -> Path:
@@ -112,6 +116,12 @@ class Harbour:
             f"{container.name} runs for the {times + 1}. time",
             lambda: str(container.state),
         )
+
+
+def lasting(content: oracle.Content) -> oracle.Content:
+    """Return the rows but for those of the oldest day, which depend on the minute in which a first run began."""
+    since = max(place.datetime for place in content) - timedelta(days=READ_DAYS - 1)
+    return {place: row for place, row in content.items() if place.datetime > since}
 
 
 @contextmanager

@@ -76,7 +76,7 @@ print("all there")
 def workshop(port: Harbour, tmp_path_factory: pytest.TempPathFactory) -> Container:
     """A container in which nothing runs yet."""
     wide = port.wide(tmp_path_factory.mktemp("config"))
-    return port.start(["sleep", "infinity"], volume=port.volume(), options=wide)
+    return port.start(["sleep", "infinity"], volume=port.volume(), options=[*wide, "--no-healthcheck"])
 
 
 def test_all_that_the_program_may_load_is_there(workshop: Container) -> None:

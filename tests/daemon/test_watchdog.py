@@ -71,19 +71,19 @@ def test_the_last_start_is_that_of_the_last_run_that_was_not_stopped(tmp_path: P
     assert last_start(tmp_path) == datetime(2026, 11, 1, 10, tzinfo=UTC)
 
 
-def test_without_metrics_the_last_start_is_the_newest_of_the_state(tmp_path: Path) -> None:
+def test_a_first_run_that_was_killed_does_not_count(tmp_path: Path) -> None:
     assert last_start(tmp_path) is None
+    (tmp_path / ".state.json").write_text('{"locations": {"1": {"last_fetch_time": "2026-11-01T09:00:00Z"}}}')
+    assert last_start(tmp_path) is None
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"runs": 5}', b"\xff\xfe", b'{"runs": [{}]}', b"[" * 100_000])
+def test_where_metrics_cannot_be_read_the_last_start_is_the_newest_of_the_state(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "metrics.json").write_bytes(body)
     locations = {
         "1": {"last_fetch_time": "2026-11-01T08:00:00Z", "sensors": {}},
         "2": {"last_fetch_time": "2026-11-01T09:00:00Z"},
         "3": {"last_fetch_time": None},
     }
     (tmp_path / ".state.json").write_text(json.dumps({"version": 1, "locations": locations}))
-    assert last_start(tmp_path) == datetime(2026, 11, 1, 9, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"runs": 5}', b"\xff\xfe", b'{"runs": [{}]}', b"[" * 100_000])
-def test_metrics_that_cannot_be_read_are_as_good_as_missing(tmp_path: Path, body: bytes) -> None:
-    (tmp_path / "metrics.json").write_bytes(body)
-    (tmp_path / ".state.json").write_text('{"locations": {"1": {"last_fetch_time": "2026-11-01T09:00:00Z"}}}')
     assert last_start(tmp_path) == datetime(2026, 11, 1, 9, tzinfo=UTC)

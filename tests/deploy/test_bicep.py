@@ -16,6 +16,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.deploy import bicep
 from tests.deploy.azure_types import Published, problems
+from tests.deploy.cloud_init import Told
 
 FOLDER = ROOT / "deploy/azure"
 SOURCE = (FOLDER / "main.bicep").read_text()
@@ -89,29 +90,35 @@ def test_the_data_disk_outlives_the_machine() -> None:
     assert "createOption: 'Empty'" in as_text("dataDisk")
 
 
+def test_the_roles_are_those_of_an_identity_that_outlives_the_machine() -> None:
+    """Azure gives no role assignment to another principal: by the machine's own a new machine could not be deployed."""
+    roles = [each for each in RESOURCES if each.type == "Microsoft.Authorization/roleAssignments"]
+    assert len(roles) == 2
+    for role in roles:
+        said = bicep.text(role.body)
+        assert "principalId: identity.properties.principalId" in said
+        assert "identity.id" in bicep.text(bicep.properties(role.body)["name"])
+        assert "machine" not in said
+    assert "type: 'UserAssigned'" in as_text("machine")
+    assert "'${identity.id}': {}" in as_text("machine")
+
+
 def test_all_that_cloud_init_wants_to_be_told_is_put_in_and_no_more() -> None:
-    template = (FOLDER / "cloud-init.yaml").read_text()
+    template = (FOLDER / "cloud-init.yaml").read_text().split("package_update")[1]
     put_in = {word for word in SOURCE.split("'") if word.startswith("@") and word.endswith("@")}
-    assert put_in == {f"@{name}@" for name in rendered.__annotations__ if name != "return"}
+    assert put_in == {f"@{name}@" for name in Told._fields}
     assert all(template.count(word) == 1 for word in put_in)
-    assert "@" not in yaml.safe_dump(yaml.safe_load(rendered(*"abcde")))
-
-
-def rendered(LOCATIONS: str, SOURCE_URL: str, SOURCE_SHA256: str, KEY_URL: str, BACKUP_URL: str) -> str:  # noqa: N803
-    """What main.bicep makes of cloud-init.yaml."""
-    found = (FOLDER / "cloud-init.yaml").read_text()
-    for name, value in locals().copy().items():
-        found = found.replace(f"@{name}@", value) if name.isupper() else found
-    return found
+    assert "@" not in Told(*"abcde").cloud_init()
 
 
 def test_what_cloud_init_is_given_is_yaml_and_has_the_settings() -> None:
     places = json.dumps([3459, {"country": "NO"}])  # as Bicep's string() writes an array
-    tree = yaml.safe_load(rendered(places, "https://a/b.tar.gz", "c" * 64, "https://v/secrets/k", "https://s/backups"))
+    told = Told(places, "https://a/b.tar.gz", "c" * 64, "https://v/secrets/k", "https://s/backups")
+    tree = yaml.safe_load(told.cloud_init())
     files = {file["path"]: file["content"] for file in tree["write_files"]}
     assert yaml.safe_load(files["/etc/openaq-pipeline/config.yaml"])["locations"] == [3459, {"country": "NO"}]
     assert files["/etc/openaq-pipeline/azure.env"] == "KEY_URL=https://v/secrets/k\nBACKUP_URL=https://s/backups\n"
-    assert len(rendered(places, "u" * 500, "c" * 64, "k" * 200, "b" * 200)) < 48_000, "Azure takes 64 KB in base64"
+    assert len(told.cloud_init()) < 32_000, "Azure takes 64 KB in base64"
 
 
 @pytest.fixture

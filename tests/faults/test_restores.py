@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,7 @@ def strike_at_random(body: bytes, back: Path, chance: random.Random, strike: Cal
         if not there:
             put_back(body, place)
         assert files(place) == content(body)
+        shutil.rmtree(place)
     return f"{nothing} times nothing was there, {everything} times everything"
 
 

@@ -21,7 +21,9 @@ def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip(f"NOT TESTED IN A BROWSER: {CHROMIUM} is not here (apt-get install chromium)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        # Without a graphics card it would imitate one.
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-software-rasterizer"]
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
         try:
             yield browser
         finally:

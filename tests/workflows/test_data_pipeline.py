@@ -157,6 +157,14 @@ def test_bad_quality_fails_the_workflow_after_the_rows_are_kept(fork: Fork, open
 # --- others push too ---
 
 
+def test_a_branch_of_another_name_that_ends_alike_is_not_taken_for_that_of_the_data(
+    fork: Fork, openaq: Running
+) -> None:
+    git(fork.origin, "branch", "new/data", "main")
+    assert_well(fork.run())
+    assert len(fork.rows(ids(openaq)[0])) == ROWS
+
+
 def test_what_somebody_else_pushed_meanwhile_stays_and_so_does_ours(fork: Fork, openaq: Running) -> None:
     fork.run()
     late = add_late_row(openaq)
@@ -381,6 +389,36 @@ def test_a_cache_that_has_vanished_is_not_taken_for_a_first_run(fork: Fork) -> N
     assert done.conclusion == "failure"
     assert "start the workflow by hand" in done.summary
     assert done.steps["Run"].outcome == "skipped"
+
+
+def test_a_cache_that_is_out_of_reach_for_once_has_the_data_afterwards(fork: Fork) -> None:
+    store = {"DATA_STORE": "cache"}
+    assert_well(fork.run(vars=store, event="workflow_dispatch"))
+    cache, away = fork.machines.cache, fork.machines.cache.with_name("away")
+    at_its_restore_and_after = {
+        "Restore what the last run remembered": lambda _: cache.rename(away),
+        "Set up Python": lambda _: away.rename(cache),
+    }
+    done = fork.run(vars=store, before=at_its_restore_and_after)
+    assert done.conclusion == "failure"
+    after = fork.run(vars=store)
+    assert_well(after)
+    counts = json.loads((after.artifact / "run.json").read_text())
+    assert counts["total_records_fetched"] == counts["total_records_deduplicated"] > 0
+
+
+def test_a_failure_before_the_data_are_taken_up_is_told_once_and_loses_nothing_of_what_is_remembered(
+    fork: Fork, openaq: Running, slack: Receiver
+) -> None:
+    fork.secrets["SLACK_WEBHOOK_URL"] = slack.url("/the-secret")
+    assert_well(fork.run())
+    assert_well(fork.run())
+    for _ in range(2):
+        assert fork.run(vars={"DATA_STORE": "wrong"}).conclusion == "failure"
+    assert len(slack.received) == 1
+    add_late_row(openaq)
+    fork.run()
+    assert len(json.loads(fork.show("metrics.json"))["runs"]) == 3
 
 
 def test_a_store_that_does_not_exist_is_refused_before_anything_is_asked(fork: Fork, openaq: Running) -> None:

@@ -7,7 +7,8 @@ import os
 from importlib import metadata
 from pathlib import Path
 
-from openaq_pipeline.config import CHECKOUT, home
+from openaq_pipeline.bounded import whole
+from openaq_pipeline.config import CHECKOUT, MAX_CONFIG_BYTES, home
 from openaq_pipeline.errors import ConfigError, StorageError
 
 DISTRIBUTION = "openaq-pipeline"
@@ -61,5 +62,5 @@ def shipped(name: str) -> bytes:
     places += [Path(str(file.locate())) for file in files if file.parts[-2:] == (DISTRIBUTION, name)]
     for place in places:
         if place.is_file():
-            return place.read_bytes()
+            return whole(place, MAX_CONFIG_BYTES)
     raise ConfigError(f"This installation has no {name} to begin with", hint="Take it from the source distribution.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -38,8 +39,11 @@ class _State(msgspec.Struct):
 def last_start(folder: Path) -> datetime | None:
     """Return when the last run began that was not stopped; None: none is known.
 
-    Read from `metrics.json`, else from `.state.json`. What can't be read is as good as missing: others repair it.
+    Read from `metrics.json`, or from `.state.json` where that can't be read: others repair it. Without `metrics.json`
+    no run has come to its end: one that was killed is made up at once, not an interval after its first location.
     """
+    if not os.path.lexists(folder / "metrics.json"):  # not `Path.exists`, which raises where the disk can't tell
+        return None
     metrics = _read(folder / "metrics.json", _Metrics)
     if metrics is not None and metrics.runs:
         return next((_aware(run.started) for run in reversed(metrics.runs) if run.error != STOPPED), None)

@@ -1,6 +1,7 @@
 """A machine with a real systemd, in a container: Debian 12 as an installer or Azure leaves it, and no network.
 
-What is installed on it comes from a folder of wheels that were fetched here, in the locked versions.
+What is installed on it comes from a folder of wheels that were fetched here, in the locked versions. The image has
+these packages already, installed as the installer does it: that takes longest of all. Nothing else is done before.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from tests.conftest import ROOT
 from tests.containers.engine import BUILD_SECONDS, Container, Done, Engine, Failed, until
 from tests.containers.standin import HOOKS, LEFT_OUT
 
-IMAGE = "openaq-pipeline-machine"
+NAMES = "openaq-pipeline-machine"
+BARE, IMAGE = f"{NAMES}:bare", f"{NAMES}:packages"
+LOCK = ROOT / "requirements.lock"
+HOME = "/opt/openaq-pipeline"
 LABEL = "recipe"
 PACKAGES = (
     *("systemd", "systemd-sysv", "procps", "python3", "python3-venv", "ca-certificates"),
@@ -34,13 +38,29 @@ WHEELS = "/wheels"
 PIP_SETTINGS = f"[global]\nno-index = true\nfind-links = {WHEELS}\n"
 
 # systemd hands secrets over by mounts, which nobody would see in a tree that is private, as a container's is.
-START = "mount --make-rshared / && exec /sbin/init --log-target=console"
+START = "mount --make-rshared / && exec /sbin/init"
 
 
-def image(engine: Engine) -> str:
-    """Return the machine's image, made if need be; skips, and says so, where it can't be."""
-    if engine.has(IMAGE) and (engine.inspect(IMAGE)["Config"]["Labels"] or {}).get(LABEL) == _recipe():
-        return IMAGE
+def prepare(engine: Engine) -> None:
+    """Make what takes long, and is kept; skips, and says so, where it can't be."""
+    settings = f"printf '{PIP_SETTINGS}' > /etc/pip.conf"
+    command = f"{settings}; python3 -m venv {HOME} && {HOME}/bin/pip install --require-hashes --requirement /lock"
+    recipe = _hash(*PACKAGES, *LEFT_OUT, HOOKS, command, LOCK.read_text())
+    if _is_made(engine, IMAGE, recipe):
+        return
+    name = f"{NAMES}-packages"
+    engine.call("rm", "--force", name)
+    volumes = (f"--volume={wheels()}:{WHEELS}:ro", f"--volume={LOCK}:/lock:ro")
+    engine("run", "--name", name, *volumes, "--network=none", _bare(engine), "sh", "-c", command, timeout=BUILD_SECONDS)
+    engine("commit", "--change", f"LABEL {LABEL}={recipe}", name, IMAGE, timeout=BUILD_SECONDS)
+    engine.call("rm", "--force", "--volumes", name)
+
+
+def _bare(engine: Engine) -> str:
+    """Return the image of a machine on which nothing of ours is installed, made if need be."""
+    recipe = _hash(*PACKAGES, *LEFT_OUT, HOOKS)
+    if _is_made(engine, BARE, recipe):
+        return BARE
     if shutil.which("mmdebstrap") is None:
         pytest.skip("NOT tested: mmdebstrap is not installed")
     with tempfile.TemporaryDirectory() as folder:
@@ -48,17 +68,20 @@ def image(engine: Engine) -> str:
         excludes = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
         includes = f"--include={','.join(PACKAGES)}"
         _run("mmdebstrap", "--variant=minbase", f"--hook-dir={HOOKS}", includes, *excludes, "bookworm", str(tar))
-        engine("import", "--change", f"LABEL {LABEL}={_recipe()}", str(tar), IMAGE, timeout=BUILD_SECONDS)
-    return IMAGE
+        engine("import", "--change", f"LABEL {LABEL}={recipe}", str(tar), BARE, timeout=BUILD_SECONDS)
+    return BARE
+
+
+def _is_made(engine: Engine, name: str, recipe: str) -> bool:
+    return engine.has(name) and (engine.inspect(name)["Config"]["Labels"] or {}).get(LABEL) == recipe
 
 
 def wheels() -> Path:
     """Return a folder with all packages that are locked, and what the project itself is built with, for Python 3.11."""
-    lock = ROOT / "requirements.lock"
-    folder = Path(tempfile.gettempdir(), f"openaq-pipeline-wheels-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}")
+    folder = Path(tempfile.gettempdir(), f"openaq-pipeline-wheels-{_hash(LOCK.read_text())}")
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
-            for wanted in (["--no-deps", "--require-hashes", "--requirement", str(lock)], ["setuptools>=75"]):
+            for wanted in (["--no-deps", "--require-hashes", "--requirement", str(LOCK)], ["setuptools>=75"]):
                 options = [
                     "--quiet",
                     "--only-binary",
@@ -84,23 +107,17 @@ def checkout() -> bytes:
     return body.getvalue()
 
 
-def prepare(engine: Engine) -> None:
-    """Make what takes long, and is kept: the image and the wheels."""
-    image(engine)
-    wheels()
-
-
 class Machine(Container):
     """A container in which systemd is process 1."""
 
-    def __call__(self, script: str, stdin: str | None = None, timeout: float = 300) -> str:
+    def __call__(self, script: str, stdin: str | None = None, timeout: float = BUILD_SECONDS) -> str:
         """Run lines of shell as root and return what they print; raises `Failed` at the first that fails."""
         done = self.tried(script, stdin, timeout)
         if done.code:
             raise Failed(f"ended with {done.code}: {done.said[-3000:]}\n{script}")
         return done.out.strip()
 
-    def tried(self, script: str, stdin: str | None = None, timeout: float = 300) -> Done:
+    def tried(self, script: str, stdin: str | None = None, timeout: float = BUILD_SECONDS) -> Done:
         """The same, whatever comes of it."""
         with tempfile.TemporaryFile("w+") as given:
             given.write(stdin or "")
@@ -131,19 +148,18 @@ class Machine(Container):
 
 
 @contextmanager
-def running(engine: Engine, name: str, *, before: str = "true", options: Sequence[str] = ()) -> Iterator[Machine]:
-    """Give a machine that has started, with a checkout of the project; `before` is run in it before systemd is."""
+def running(engine: Engine, name: str, *, options: Sequence[str] = ()) -> Iterator[Machine]:
+    """Give a machine that has started, with a checkout of the project; wants `prepare` before."""
     engine.call("rm", "--force", name)
     rights = [option for right in RIGHTS for option in ("--cap-add", right)]
     free = [
         f"--security-opt={each}" for each in ("seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined")
     ]
     mounts = ["--tmpfs=/run", "--tmpfs=/tmp:exec", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", "--cgroupns=host"]
-    settings = f"printf '{PIP_SETTINGS}' > /etc/pip.conf"
     engine(
         *("run", "--detach", "--name", name, "--network=none", "--env=container=docker", "--stop-signal=SIGRTMIN+3"),
         *(*rights, *free, *mounts, f"--volume={wheels()}:{WHEELS}:ro", *options),
-        *(image(engine), "sh", "-c", f"{settings}; {before}; {START}"),
+        *(IMAGE, "sh", "-c", START),
     )
     try:
         machine = Machine(engine, name)
@@ -167,8 +183,8 @@ def _wait_for(machine: Machine) -> None:
     assert machine("systemctl --failed --plain --no-legend") == ""
 
 
-def _recipe() -> str:
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+def _hash(*texts: str) -> str:
+    return hashlib.sha256(" ".join(texts).encode()).hexdigest()[:16]
 
 
 def _run(*command: str) -> str:
