@@ -4,11 +4,10 @@
 set -euo pipefail
 mkdir -p report .kept
 
-# End with a sentence in the log, on the page of the run and for Slack: what is wrong, and what to do. No text of an
-# input may stand in it: the runner would obey a line that begins with two colons.
+# End with a sentence in the log, and in a file from which it gets onto the page of the run and to Slack: what is wrong,
+# and what to do. No text of an input may stand in it: the runner would obey a line that begins with two colons.
 fail() {
     echo "::error title=$1::$2"
-    printf '**%s.** %s\n\n' "$1" "$2" >>"$GITHUB_STEP_SUMMARY"
     printf '%s. %s\n' "$1" "$2" >report/problem.txt
     exit 2
 }

@@ -294,7 +294,7 @@ def test_a_missing_key_says_what_to_set_in_the_log_and_on_the_page_of_the_run(fo
     done = fork.run()
     assert done.conclusion == "failure"
     assert done.steps["Run"].log.startswith("::error title=There is no key::Set the secret OPENAQ_API_KEY")
-    assert "Set the secret OPENAQ_API_KEY under Settings" in done.summary
+    assert done.summary.count("Set the secret OPENAQ_API_KEY under Settings") == 1
     assert fork.commits() == []
     assert done.steps["Check what is stored"].outcome == "success"
 
