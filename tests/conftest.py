@@ -128,7 +128,7 @@ class Program:
     def run(self, script: str, *arguments: str, **env: str) -> Finished:
         """Run a script to its end; `start` loads all anew, this but the program itself."""
         given = self.env | env
-        if not nursery.fits(given, USUAL):
+        if self.python != sys.executable or not nursery.fits(given, USUAL):
             return self.run_anew(script, *arguments, **env)
         command = ["--config", str(self.config), *arguments]
         home = nursery.nursery(tuple(USUAL.items()))
