@@ -18,7 +18,7 @@ from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
 from tests.conftest import ROOT, Program, Simulate
 
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 90.0
 HOUR = 3600
 
 
