@@ -57,13 +57,13 @@ class Harbour:
             self.engine.call("volume", "rm", "--force", *self._volumes)
         self.engine.call("network", "rm", self.name)
 
-    def wide(self, folder: Path) -> list[str]:
+    def wide(self, folder: Path, requests_per_minute: int = NO_LIMIT) -> list[str]:
         """Write the image's own settings, but for the limits of the key, to a folder; return the options to use them.
 
         A second run within the same minute would else wait for the next one.
         """
         settings = yaml.safe_load((ROOT / "config.yaml").read_text())
-        settings["api"] |= {"requests_per_minute": NO_LIMIT, "requests_per_hour": NO_LIMIT}
+        settings["api"] |= {"requests_per_minute": requests_per_minute, "requests_per_hour": NO_LIMIT}
         (folder / "config.yaml").write_text(json.dumps(settings))  # JSON is YAML
         folder.chmod(0o755)  # for the user that the program is
         return ["--volume", f"{folder}:/config:ro", "--env", "PIPELINE_CONFIG=/config/config.yaml"]

@@ -15,6 +15,9 @@ from tests.faults import oracle
 GRACE_SECONDS = 10
 """What an engine gives by default; then it kills, and the exit code is 137. Who has a run to end gets 30 here."""
 
+FEW = 30
+"""So many requests a minute are too few for all ten locations: the run is in its midst when something happens to it."""
+
 AGED = """
 import datetime, pathlib, re
 def older(found):
@@ -80,15 +83,23 @@ def test_it_is_stopped_within_the_grace_period_that_engines_give(once: Container
     assert once.log.count("The next run is due") == 1
 
 
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A folder for the settings of one container, which a test may change."""
+    (tmp_path / "config").mkdir()
+    return tmp_path / "config"
+
+
 def test_it_is_stopped_in_order_in_the_midst_of_a_run_and_the_next_start_goes_on(
-    port: Harbour, wide: list[str], expected: oracle.Content, tmp_path: Path
+    port: Harbour, config: Path, expected: oracle.Content, tmp_path: Path
 ) -> None:
-    container = port.start(volume=port.volume(), options=wide)
+    container = port.start(volume=port.volume(), options=[*port.wide(config, FEW), *OFTEN])
     container.logs("[1/10]")
     assert container.stop() == 0
     assert "Stopping the run" in container.log
     held = oracle.check(port.copied(container, tmp_path / "stopped"))
     assert 0 < len(lasting(held)) < len(expected)
+    port.wide(config)
     port.engine("start", container.name)
     container.becomes("healthy")
     container.logs("Run of 10 locations complete")
@@ -98,11 +109,14 @@ def test_it_is_stopped_in_order_in_the_midst_of_a_run_and_the_next_start_goes_on
 
 
 def test_killed_in_the_midst_of_a_run_it_comes_back_and_nothing_is_lost(
-    port: Harbour, wide: list[str], expected: oracle.Content, tmp_path: Path
+    port: Harbour, config: Path, expected: oracle.Content, tmp_path: Path
 ) -> None:
-    container = port.start(volume=port.volume(), options=[*wide, "--restart", "unless-stopped"])
+    options = [*port.wide(config, FEW), *OFTEN, "--restart", "unless-stopped"]
+    container = port.start(volume=port.volume(), options=options)
     container.logs("[2/10]")
+    port.wide(config)
     port.kill_hard(container)
+    assert "Run of 10 locations complete" not in container.log
     port.restarted(container, 1)
     container.logs("Run of 10 locations complete")
     container.becomes("healthy")
