@@ -35,7 +35,9 @@ def earlier(engine: Engine, base: str, tmp_path: Path) -> Iterator[str]:
         files.extractall(folder, filter="data")
     for name in ("Dockerfile", ".dockerignore", "LICENSE", "requirements.lock"):
         (folder / name).write_bytes((ROOT / name).read_bytes())
-    shutil.copytree(ROOT / "deploy/container", folder / "deploy/container", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "deploy/container", folder / "deploy/container", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for path in (folder / "config.yaml", *(folder / "dataset").rglob("*")):
         path.chmod(path.stat().st_mode & 0o700)  # as under umask 077: the image's user reads it all the same
     tag = f"{EVERYTHING}-earlier"
