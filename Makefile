@@ -28,7 +28,7 @@ faults: $(VENV)/.dev  ## Produce faults on purpose, a few of each, and count wha
 faults-long: $(VENV)/.dev  ## The same thousands of times: prints the table of docs/RELIABILITY.md
 	$(BIN)/python -m pytest -n 4 --dist worksteal --long tests/faults
 
-containers: $(VENV)/.dev  ## Build the images and run them on Docker; with what an earlier run built in a minute
+containers: $(VENV)/.dev  ## Build the images and run them on Docker (some ten minutes at first, on two cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --containers tests/containers
 
 mutants: $(VENV)/.dev  ## Break the program by hand, a mistake at a time, and see each found by its test
@@ -40,7 +40,7 @@ lint: $(VENV)/.dev  ## Format, lint, types and import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test  ## All that CI runs
+check: lint test  ## Lint and tests; CI runs security and containers as well
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
