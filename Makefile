@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PEERS  := .venv-peers
+DEPLOYMENTS := tests/containers tests/workflows tests/installation
 
 # Where nothing compiled may be kept, as in many containers, each start and each of pytest's workers compiles all anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint check format security fuzz lock package bench bench-peers containers faults faults-long mutants install clean screenshots
+.PHONY: help run test test-long lint check format security fuzz lock package bench bench-peers deployments faults faults-long mutants install clean screenshots
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,8 +29,8 @@ faults: $(VENV)/.dev  ## Produce faults on purpose, a few of each, and count wha
 faults-long: $(VENV)/.dev  ## The same thousands of times: prints the table of docs/RELIABILITY.md
 	$(BIN)/python -m pytest -n 4 --dist worksteal --long tests/faults
 
-containers: $(VENV)/.dev  ## Build the images and run them on Docker (some ten minutes at first, on two cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --containers tests/containers
+deployments: $(VENV)/.dev  ## Deploy it for real in each way: images on Docker, systemd, cloud-init, the workflow, the wheel
+	$(BIN)/python -m pytest -n 3 --dist loadfile --deployments $(DEPLOYMENTS)
 
 mutants: $(VENV)/.dev  ## Break the program by hand, a mistake at a time, and see each found by its test
 	$(BIN)/python -m tests.faults.mutants
@@ -40,7 +41,7 @@ lint: $(VENV)/.dev  ## Format, lint, types and import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test  ## Lint and tests; CI runs security and containers as well
+check: lint test  ## Lint and tests; CI runs security and deployments as well
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended
 	$(BIN)/ruff format .

@@ -37,7 +37,7 @@ LONGEST_SECONDS = 120
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     table.add_options(parser)
-    parser.addoption("--containers", action="store_true", help="build and run the images (make containers)")
+    parser.addoption("--deployments", action="store_true", help="deploy it for real in each way (make deployments)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -181,6 +181,13 @@ def simulate() -> Iterator[Simulate]:
             return stack.enter_context(running(world, options=options or Options(requests_per_minute=0)))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def deployments(request: pytest.FixtureRequest) -> None:
+    """What deploys the program for real takes minutes; it skips loudly where that is not what is tested."""
+    if not request.config.getoption("--deployments"):
+        pytest.skip("NOT tested here but by `make deployments`")
 
 
 @pytest.fixture(scope="session")

@@ -38,10 +38,9 @@ def one_at_a_time() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def engine(request: pytest.FixtureRequest) -> Engine:
-    """An engine that answers; skips loudly without one, and where containers are not what is tested."""
-    if not request.config.getoption("--containers"):
-        pytest.skip("NOT tested here but by `make containers`")
+def engine(deployments: None) -> Engine:
+    """An engine that answers; skips loudly without one."""
+    del deployments
     found = engines.found()
     if found is None:
         pytest.skip("NOT tested: no Docker answers here (docker version)")

@@ -11,8 +11,9 @@ from tests.installation.environments import locked, made
 
 
 @pytest.fixture(scope="session")
-def plain_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain_python(deployments: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a plain installation."""
+    del deployments
     return made(tmp_path_factory.mktemp("plain"), locked(ROOT / "deploy/container/loader.lock"))
 
 

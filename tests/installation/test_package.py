@@ -31,7 +31,8 @@ PACKAGE = ROOT / "dataset/openaq_pipeline"
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def package(deployments: None, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    del deployments
     return built(tmp_path_factory.mktemp("package"))
 
 

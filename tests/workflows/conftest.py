@@ -8,13 +8,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openaq_pipeline.simulator.server import Running
+from openaq_pipeline.simulator.app import Options
+from openaq_pipeline.simulator.control import NewRow
+from openaq_pipeline.simulator.server import Running, running
 from openaq_pipeline.simulator.worlds import named
+from openaq_pipeline.simulator.worlds.base import World
 from tests.alerts.parts import Receiver, receiver, status
 from tests.conftest import NO_LIMIT, ROOT, Simulate
 from tests.workflows.runner import Run, Runner
@@ -35,19 +39,20 @@ class Fork:
     """Somebody's repository with our code, its data branch, and the machines that GitHub lends it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self.origin = folder / "origin.git"
-        self._code = folder / "code"
+        self.code = folder / "code"
         self.secrets = {"OPENAQ_API_KEY": "the-key-of-the-test"}
-        self._code.mkdir()
+        self.code.mkdir()
         for name in CODE:
-            shutil.copytree(ROOT / name, self._code / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(ROOT / name, self.code / name, ignore=shutil.ignore_patterns("*.egg-info"))
         for name in (".gitignore", "requirements.lock"):
-            shutil.copy(ROOT / name, self._code / name)
+            shutil.copy(ROOT / name, self.code / name)
         git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(self.origin))
-        git(self._code, "init", "--quiet", "--initial-branch=main")
-        git(self._code, "remote", "add", "origin", self.url)
-        self.machines = Runner(folder / "github", self.url, sys.executable)
+        git(self.origin, "config", "pack.window", "0")  # it is cloned for each machine: what is small takes longer
+        git(self.code, "init", "--quiet", "--initial-branch=main")
+        git(self.code, "remote", "add", "origin", self.url)
+        self.machines = Runner(folder / "github", self.code, self.url, sys.executable)
 
     @property
     def url(self) -> str:
@@ -62,10 +67,10 @@ class Fork:
             "data": {"initial_days": 2},
             **more,
         }
-        (self._code / "config.yaml").write_text(json.dumps(settings))
-        git(self._code, "add", "--all")
-        git(self._code, "commit", "--quiet", "--allow-empty", "--message", "The code")
-        git(self._code, "push", "--quiet", "origin", "main")
+        (self.code / "config.yaml").write_text(json.dumps(settings))
+        git(self.code, "add", "--all")
+        git(self.code, "commit", "--quiet", "--allow-empty", "--message", "The code")
+        git(self.code, "push", "--quiet", "origin", "main")
 
     def run(self, **given: Any) -> Run:
         return self.machines.run(WORKFLOW, **{"secrets": self.secrets, **given})
@@ -87,22 +92,69 @@ class Fork:
 
     def clone(self) -> Path:
         """A clone of the data branch, as a person has it."""
-        place = self._folder / f"person{self.machines.runs}"
-        git(self._folder, "clone", "--quiet", "--branch", "data", self.url, str(place))
+        place = self.folder / f"person{self.machines.runs}"
+        git(self.folder, "clone", "--quiet", "--branch", "data", self.url, str(place))
         return place
+
+
+ROWS = 2 * 48
+"""Of a station in two days: two hourly sensors."""
+
+
+def ids(openaq: Running) -> list[int]:
+    return [station.id for station in openaq.world.stations]
+
+
+def add_late_row(openaq: Running, hours: int = 5, station: int = 0) -> str:
+    """Let a row come late, between two of the hour; return its stamp."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    stamp = hour - timedelta(hours=hours, minutes=30)
+    openaq.add_rows(openaq.world.stations[station].sensors[0].id, NewRow(stamp, 12.5))
+    return f"{stamp:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def stamps(fork: Fork, location_id: int) -> list[str]:
+    return [row["datetime"] for row in fork.rows(location_id)]
+
+
+def assert_well(done: Run) -> None:
+    assert done.conclusion == "success", done.log
+
+
+def assert_each_once(fork: Fork, location_id: int) -> None:
+    keys = [(row["datetime"], row["sensors_id"]) for row in fork.rows(location_id)]
+    assert keys == sorted(set(keys))
+
+
+def two_stations() -> World:
+    """Two stations of two hourly sensors."""
+    return named.bench(locations=2, sensors=2, days=3)
+
+
+def forked(folder: Path, openaq: Running) -> Fork:
+    """A repository that polls all stations of a simulator."""
+    made = Fork(folder)
+    made.configure(openaq.base_url, [station.id for station in openaq.world.stations])
+    return made
 
 
 @pytest.fixture
 def openaq(simulate: Simulate) -> Running:
-    """Two stations of two hourly sensors."""
-    return simulate(named.bench(locations=2, sensors=2, days=3))
+    return simulate(two_stations())
 
 
 @pytest.fixture
-def fork(tmp_path: Path, openaq: Running) -> Fork:
-    made = Fork(tmp_path)
-    made.configure(openaq.base_url, [station.id for station in openaq.world.stations])
-    return made
+def fork(deployments: None, tmp_path: Path, openaq: Running) -> Fork:
+    del deployments
+    return forked(tmp_path, openaq)
+
+
+@pytest.fixture(scope="module")
+def refusing(deployments: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
+    """A repository for runs that are refused, which leave it as it was."""
+    del deployments
+    with running(two_stations(), options=Options(requests_per_minute=0)) as openaq:
+        yield forked(tmp_path_factory.mktemp("refusing"), openaq)
 
 
 @pytest.fixture
