@@ -28,6 +28,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parents[1]
+DATASET = ROOT / "dataset"
 NO_LIMIT = 1_000_000
 USUAL = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "error"}
 """The environment of the program's interpreter."""
@@ -89,7 +90,10 @@ class Finished(NamedTuple):
 
 
 class Program:
-    """The program as users start it: a script in `dataset/`, in a process, with files and key of its own."""
+    """The program as users start it, in a process, with files and key of its own.
+
+    What is started is a script in `dataset/` (`validator.py`) or a command of the console entry (`verify`).
+    """
 
     def __init__(self, folder: Path, python: str | Path = sys.executable) -> None:
         self.folder, self.python = folder, str(python)
@@ -114,10 +118,9 @@ class Program:
         return self
 
     def start(self, script: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
-        command = [self.python, str(ROOT / "dataset" / script), "--config", str(self.config), *arguments]
         return subprocess.Popen(
-            command,
-            env=self.env | env,
+            [self.python, *self._words(script, arguments)],
+            env=self.env | {"PYTHONPATH": str(DATASET)} | env,
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -130,10 +133,14 @@ class Program:
         given = self.env | env
         if self.python != sys.executable or not nursery.fits(given, USUAL):
             return self.run_anew(script, *arguments, **env)
-        command = ["--config", str(self.config), *arguments]
         home = nursery.nursery(tuple(USUAL.items()))
-        done = home.run(str(ROOT / "dataset" / script), command, given, self.folder, LONGEST_SECONDS)
+        done = home.run(self._words(script, arguments), given, self.folder, LONGEST_SECONDS)
         return Finished(done.code, done.out.decode(), done.err.decode())
+
+    def _words(self, script: str, arguments: Sequence[str]) -> list[str]:
+        """What follows the name of the interpreter."""
+        begun = [str(DATASET / script)] if script.endswith(".py") else ["-m", "openaq_pipeline", script]
+        return [*begun, "--config", str(self.config), *arguments]
 
     def run_anew(self, script: str, *arguments: str, **env: str) -> Finished:
         """Run a script to its end by an interpreter of its own."""

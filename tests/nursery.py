@@ -1,9 +1,9 @@
 """Starts of the program that do not load its libraries anew, which is more than half of what a start costs.
 
 A process loads the libraries once and forks at each order; what it forks runs a script of `dataset/` from its first
-line, with arguments, environment, folder, umask and outputs of its own, and ends as Python does. The program itself is
-loaded by each. Each script is also started by an interpreter of its own: `tests/cli/test_starts.py` and whatever takes
-`Program.start`.
+line, or the package as `-m` does, with arguments, environment, folder, umask and outputs of its own, and ends as Python
+does. The program itself is loaded by each. Each script is also started by an interpreter of its own:
+`tests/cli/test_starts.py` and whatever takes `Program.start`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ MAX_ORDER_BYTES = 100_000
 LIBRARIES = (
     *("apscheduler.schedulers.background", "asyncio", "duckdb", "msgspec", "numpy", "psycopg", "pyarrow.compute"),
     *("pyarrow.csv", "pyarrow.parquet", "pydantic", "requests", "rich.live", "rich.table", "sqlite3", "yaml.cyaml"),
-    *("concurrent.futures.thread", "email.parser", "importlib.metadata", "pydantic.plugin._loader"),
+    *("argparse", "concurrent.futures.thread", "email.parser", "importlib.metadata", "numpy.typing"),
+    *("pydantic.main", "pydantic.plugin._loader", "pydantic.types"),
 )
 
 AT_IMPORT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "PYDANTIC_DISABLE_PLUGINS": "1"} | {
@@ -72,11 +73,11 @@ class Nursery:
         theirs.close()
         atexit.register(self.close)
 
-    def run(self, script: str, arguments: Sequence[str], env: Mapping[str, str], folder: Path, seconds: float) -> Ended:
-        """Run a script to its end; raises `TimeoutExpired` for one that is not over in time, and ends it."""
+    def run(self, words: Sequence[str], env: Mapping[str, str], folder: Path, seconds: float) -> Ended:
+        """Run to its end what `python WORDS` would; raises `TimeoutExpired` if it is not over in time, and ends it."""
         umask = os.umask(0)
         os.umask(umask)
-        order = {"argv": [script, *arguments], "env": dict(env), "folder": str(folder), "umask": umask}
+        order = {"words": list(words), "env": dict(env), "folder": str(folder), "umask": umask}
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
@@ -87,7 +88,7 @@ class Nursery:
             for descriptor in (out_end, err_end):
                 os.close(descriptor)
             theirs.close()
-            return _followed(script, ours, out, err, seconds)
+            return _followed(words[0], ours, out, err, seconds)
 
     def close(self) -> None:
         """Let it end; what runs in it goes on."""
@@ -183,7 +184,7 @@ def _bury(running: dict[int, socket.socket]) -> None:
             told.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become(argv: Sequence[str], env: Mapping[str, str], folder: str, umask: int, ends: Sequence[int]) -> None:
+def _become(env: Mapping[str, str], folder: str, umask: int, ends: Sequence[int]) -> None:
     """Be as a process that was started with all this."""
     for number, descriptor in enumerate(ends[:2], start=1):
         os.dup2(descriptor, number)
@@ -193,8 +194,6 @@ def _become(argv: Sequence[str], env: Mapping[str, str], folder: str, umask: int
     os.environ.update(env)
     os.chdir(folder)
     os.umask(umask)
-    sys.argv[:] = argv
-    sys.path[0] = str(Path(argv[0]).parent)
 
 
 def _main() -> None:
@@ -207,14 +206,28 @@ def _main() -> None:
     found = _serve(socket.socket(fileno=int(sys.argv[1])))
     if found is not None:
         order, ends = found
+        words: list[str] = order.pop("words")  # type: ignore[assignment]
         _become(**order, ends=ends)  # type: ignore[arg-type]
-        _end(_result_of(sys.argv[0]))
+        _end(_result_of(words))
 
 
-def _result_of(script: str) -> int:
-    """Run a script; return the exit code that Python has for its end."""
+def _started(words: Sequence[str]) -> None:
+    """Run a script, or a module of `dataset/` after `-m`."""
+    first, *_ = words
+    if first == "-m":
+        sys.path[:1] = [str(Path.cwd()), str(ROOT / "dataset")]
+        sys.argv[:] = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = str(Path(first).parent)
+        sys.argv[:] = words
+        runpy.run_path(first, run_name="__main__")
+
+
+def _result_of(words: Sequence[str]) -> int:
+    """Run what the words say; return the exit code that Python has for its end."""
     try:
-        runpy.run_path(script, run_name="__main__")
+        _started(words)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0

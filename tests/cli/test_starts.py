@@ -74,20 +74,33 @@ atexit.register(print, "at exit")
 warnings.warn("told")
 """)
     ended = nursery.nursery(tuple(USUAL.items()))
-    done = ended.run(str(script), ["a", "b"], {"HERE": str(tmp_path)}, tmp_path, 60)
+    done = ended.run([str(script), "a", "b"], {"HERE": str(tmp_path)}, tmp_path, 60)
     before = os.umask(0)
     os.umask(before)
     assert done.out.decode().splitlines() == [f"['a', 'b'] True 1 {oct(before)} __main__", "a thread", "at exit"]
     assert (done.code, done.err.decode().splitlines()[-1]) == (1, "UserWarning: told")
     script.write_text("import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
-    assert ended.run(str(script), [], {}, tmp_path, 60) == (-signal.SIGTERM, b"", b"")
+    assert ended.run([str(script)], {}, tmp_path, 60) == (-signal.SIGTERM, b"", b"")
     script.write_text("import sys; sys.exit('a sentence')")
-    assert ended.run(str(script), [], {}, tmp_path, 60) == (1, b"", b"a sentence\n")
+    assert ended.run([str(script)], {}, tmp_path, 60) == (1, b"", b"a sentence\n")
     script.write_text("import time; time.sleep(600)")
     with pytest.raises(subprocess.TimeoutExpired):
-        ended.run(str(script), [], {}, tmp_path, 0.5)
+        ended.run([str(script)], {}, tmp_path, 0.5)
 
 
 def test_help_without_a_command_tells_of_all_commands() -> None:
     shown = make_parser("openaq-pipeline", ["--help"]).format_help()
     assert {name for name, *_ in COMMANDS} <= {line.split()[0] for line in shown.splitlines() if line.strip()}
+
+
+def test_pandas_is_loaded_by_no_command_and_stays_there_for_whoever_loads_the_package() -> None:
+    pytest.importorskip("pandas", reason="NOT tested: pandas is not installed")
+    asks = "import pyarrow, sys; pyarrow.array([1]); print('pandas' in sys.modules)"
+    command = f"from openaq_pipeline import cli\ntry: cli.main(['--version'])\nexcept SystemExit: pass\n{asks}"
+    library = f"from openaq_pipeline import load\n{asks}"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "dataset")}
+    said = [
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+        for code in (command, library)
+    ]
+    assert [text.splitlines()[-1] for text in said] == ["False", "True"]

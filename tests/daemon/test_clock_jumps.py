@@ -12,7 +12,7 @@ from tests.conftest import Program
 from tests.daemon.conftest import Schedule, pages, resident_bytes, wait_for_pages
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-INTERVAL_SECONDS = 2.5
+INTERVAL_SECONDS = 6.0
 
 
 @pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed: apt-get install faketime")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -299,25 +297,19 @@ def test_for_a_channel_that_was_switched_off_no_child_is_started(
     waiting.snapshot.close()
 
 
-def deliver(program: Program, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "openaq_pipeline", "deliver", "--config", str(program.config), *flags]
-    env = program.env | {"PYTHONPATH": str(ROOT / "dataset")}
-    return subprocess.run(command, env=env, cwd=program.folder, capture_output=True, text=True, timeout=30, check=False)
-
-
 def test_deliver_by_hand_ends_with_0_unless_something_could_not_be_told(program: Program, hook: Receiver) -> None:
     program.configure("http://127.0.0.1:9/v3", [1])
     tell_to(program, hook)
-    nothing = deliver(program)
-    assert (nothing.returncode, nothing.stdout) == (0, "No alert is due now. Still to be told later: 0.\n")
+    nothing = program.run("deliver")
+    assert (nothing.code, nothing.out) == (0, "No alert is due now. Still to be told later: 0.\n")
     assert not program.data.exists(), "a look makes no folder"
     Waiting(program, program.config.read_text()).snapshot.close()
     hook.answer = status(503)
-    assert deliver(program).returncode == 1
+    assert program.run("deliver").code == 1
     hook.answer = status(200)
-    early = deliver(program)
-    assert (early.returncode, early.stdout) == (0, "No alert is due now. Still to be told later: 1.\n")
+    early = program.run("deliver")
+    assert (early.code, early.out) == (0, "No alert is due now. Still to be told later: 1.\n")
     let_the_wait_be_over(program.data)
-    assert early.stderr == "", early.stderr
-    assert deliver(program, "--debug").returncode == 0
+    assert early.err == "", early.err
+    assert program.run("deliver", "--debug").code == 0
     assert told(hook) == [("begun", "hung_run", "critical")] * 2

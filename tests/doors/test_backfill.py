@@ -10,8 +10,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,7 +26,7 @@ from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
 from tests.archive_bucket import Bucket, s3_server
 from tests.archive_files import archive_csv, archive_path, local_day, write_archive
-from tests.conftest import ROOT, Finished, Program, Simulate
+from tests.conftest import Finished, Program, Simulate
 from tests.measurements import measurement
 
 SEEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -567,13 +565,10 @@ def test_the_first_poll_behind_a_backfill_reads_its_first_span(program: Program,
 def test_the_command_backfill_fills_a_range_of_any_location(program: Program, bench: Running) -> None:
     one, other = ids(bench)
     program.configure(bench.base_url, [one])
-    command = [sys.executable, "-m", "openaq_pipeline", "backfill", "--config", str(program.config)]
     span = ["--locations", str(other), "--date-from", "2025-12-01", "--date-to", "2025-12-03"]
-    for arguments, code in ((command + span, 0), (command, 2)):
-        done = subprocess.run(
-            arguments, cwd=ROOT / "dataset", env=program.env, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, done.stderr
-    assert "--date-from" in done.stderr
+    for arguments, code in ((span, 0), ([], 2)):
+        done = program.run("backfill", *arguments)
+        assert done.code == code, done.err
+    assert "--date-from" in done.err
     assert len(values(program)) == 4 * 24 * 3
     assert {row["location_id"] for row in load(data_dir=program.data).to_pylist()} == {other}

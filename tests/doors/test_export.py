@@ -8,7 +8,6 @@ import pytest
 
 from openaq_pipeline.model import License
 from tests.conftest import Program
-from tests.doors.test_query import openaq
 from tests.reading.folders import CC_BY, NO_SHARING, at, describe, location, series, store, terms, write_terms
 
 
@@ -26,7 +25,7 @@ def stored(program: Program) -> Program:
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet", "xlsx"])
 def test_a_file_with_its_licences_is_written(stored: Program, form: str) -> None:
-    done = openaq(stored, "export", "--format", form, "--output", f"all.{form}", "--locations", "5", "7")
+    done = stored.run("export", "--format", form, "--output", f"all.{form}", "--locations", "5", "7")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == f"192 rows of 2 locations in {stored.folder / f'all.{form}'}"
     assert (stored.folder / f"all.{form}").stat().st_size > 0
@@ -34,12 +33,12 @@ def test_a_file_with_its_licences_is_written(stored: Program, form: str) -> None
 
 
 def test_what_may_not_be_handed_on_is_named_and_exits_1(stored: Program) -> None:
-    done = openaq(stored, "export", "--format", "csv", "--output", "all.csv")
+    done = stored.run("export", "--format", "csv", "--output", "all.csv")
     assert (done.code, done.out) == (1, "")
     assert '  - location 9: its licence "Look, don\'t touch" allows no redistribution' in done.err
     assert "--include-restricted" in done.err
     assert not (stored.folder / "all.csv").exists()
-    allowed = openaq(stored, "export", "--format", "csv", "--output", "all.csv", "--include-restricted")
+    allowed = stored.run("export", "--format", "csv", "--output", "all.csv", "--include-restricted")
     assert allowed.code == 0
     assert "These data may not be redistributed" in allowed.out
     assert "may not be redistributed as they are" in (stored.folder / "LICENSES.md").read_text()
@@ -47,7 +46,7 @@ def test_what_may_not_be_handed_on_is_named_and_exits_1(stored: Program) -> None
 
 def test_parameters_and_dates_choose_and_a_date_is_its_whole_day(stored: Program) -> None:
     flags = ["--locations", "5", "--parameters", "o3", "--date-from", "2025-02-01", "--date-to", "2025-02-01"]
-    assert openaq(stored, "export", "--format", "json", "--output", "some.json", *flags).code == 0
+    assert stored.run("export", "--format", "json", "--output", "some.json", *flags).code == 0
     found = json.loads((stored.folder / "some.json").read_text())
     assert [row["datetime"] for row in found] == [f"2025-02-01T{hour:02}:00:00Z" for hour in range(1, 24)]
     assert {row["parameter"] for row in found} == {"o3"}
@@ -66,7 +65,7 @@ def test_parameters_and_dates_choose_and_a_date_is_its_whole_day(stored: Program
 )
 def test_bad_usage_exits_2_and_writes_nothing(stored: Program, flags: list[str], said: str) -> None:
     before = sorted(stored.folder.rglob("*"))
-    done = openaq(stored, "export", "--format", "csv", *flags)
+    done = stored.run("export", "--format", "csv", *flags)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert sorted(stored.folder.rglob("*")) == before
@@ -74,6 +73,6 @@ def test_bad_usage_exits_2_and_writes_nothing(stored: Program, flags: list[str],
 
 def test_without_data_it_says_what_to_do(program: Program) -> None:
     program.config.write_text("data: {directory: data}\n")
-    done = openaq(program, "export", "--format", "csv", "--output", "all.csv")
+    done = program.run("export", "--format", "csv", "--output", "all.csv")
     assert done.code == 2
     assert "Run the main job first" in done.err

@@ -9,23 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Finished, Program
+from tests.conftest import ROOT, Program
 from tests.reading.folders import at, describe, location, series, store
-
-
-def openaq(program: Program, *arguments: str, **env: str) -> Finished:
-    """Run a command of the package, in the program's folder."""
-    command, *rest = arguments
-    done = subprocess.run(
-        [sys.executable, "-m", "openaq_pipeline", command, "--config", str(program.config), *rest],
-        env=program.env | {"PYTHONPATH": str(ROOT / "dataset"), "PYTHONUTF8": "1"} | env,
-        cwd=program.folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -38,8 +23,8 @@ def stored(program: Program) -> Program:
 
 
 def test_a_table_tells_times_in_utc_and_how_many_rows_there_are(stored: Program) -> None:
-    done = openaq(
-        stored, "query", "SELECT datetime, value, parameter FROM measurements ORDER BY datetime, sensors_id LIMIT 2"
+    done = stored.run(
+        "query", "SELECT datetime, value, parameter FROM measurements ORDER BY datetime, sensors_id LIMIT 2"
     )
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
@@ -53,7 +38,7 @@ def test_a_table_tells_times_in_utc_and_how_many_rows_there_are(stored: Program)
 
 
 def test_a_long_answer_is_cut_and_says_so(stored: Program) -> None:
-    done = openaq(stored, "query", "FROM measurements")
+    done = stored.run("query", "FROM measurements")
     lines = done.out.splitlines()
     assert len(lines) == 44
     assert max(map(len, lines[:-1])) <= 160
@@ -62,29 +47,29 @@ def test_a_long_answer_is_cut_and_says_so(stored: Program) -> None:
 
 
 def test_an_answer_without_rows_is_an_answer(stored: Program) -> None:
-    assert openaq(stored, "query", "FROM runs").out.splitlines()[-1].startswith("0 rows")
+    assert stored.run("query", "FROM runs").out.splitlines()[-1].startswith("0 rows")
 
 
 def test_names_from_outside_cannot_move_the_cursor(stored: Program) -> None:
-    assert "Ratna [31mpark" in openaq(stored, "query", "SELECT name FROM locations").out
+    assert "Ratna [31mpark" in stored.run("query", "SELECT name FROM locations").out
 
 
 def test_csv_and_json_have_every_row(stored: Program) -> None:
     sql = "SELECT sensors_id, datetime, value FROM measurements ORDER BY ALL"
-    text = openaq(stored, "query", sql, "--format", "csv").out
+    text = stored.run("query", sql, "--format", "csv").out
     assert text.splitlines()[:2] == ['"sensors_id","datetime","value"', '51,"2025-01-31T00:00:00Z",5.1']
     assert len(text.splitlines()) == 97
-    found = openaq(stored, "query", sql, "--format", "json").json
+    found = stored.run("query", sql, "--format", "json").json
     assert len(found) == 96
     assert found[0] == {"sensors_id": 51, "datetime": "2025-01-31T00:00:00Z", "value": 5.1}
-    assert openaq(stored, "query", "SELECT sum(sensors_id) AS n FROM measurements", "--format", "json").json == [
+    assert stored.run("query", "SELECT sum(sensors_id) AS n FROM measurements", "--format", "json").json == [
         {"n": 4944}
     ]
 
 
 def test_an_answer_goes_to_the_file_named(stored: Program) -> None:
     output = stored.folder / "answer.json"
-    done = openaq(stored, "query", "SELECT 1 AS one", "--format", "json", "--output", str(output))
+    done = stored.run("query", "SELECT 1 AS one", "--format", "json", "--output", str(output))
     assert (done.code, done.out) == (0, "")
     assert json.loads(output.read_text()) == [{"one": 1}]
 
@@ -92,7 +77,7 @@ def test_an_answer_goes_to_the_file_named(stored: Program) -> None:
 @pytest.mark.parametrize("name", ["data/answer.csv", "data/history/answer.csv", "nowhere/answer.csv"])
 def test_a_place_that_is_none_exits_2(stored: Program, name: str) -> None:
     before = sorted(stored.folder.rglob("*"))
-    done = openaq(stored, "query", "SELECT 1", "--output", str(stored.folder / name))
+    done = stored.run("query", "SELECT 1", "--output", str(stored.folder / name))
     assert done.code == 2
     assert sorted(stored.folder.rglob("*")) == before
 
@@ -106,7 +91,7 @@ def test_a_place_that_is_none_exits_2(stored: Program, name: str) -> None:
     ],
 )
 def test_a_slip_is_one_sentence_and_exits_2(stored: Program, sql: str, said: str) -> None:
-    done = openaq(stored, "query", sql)
+    done = stored.run("query", sql)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert "Traceback" not in done.err
@@ -117,7 +102,7 @@ def test_a_damaged_file_exits_1_and_nothing_is_shown_or_written(stored: Program)
     path.write_bytes(path.read_bytes()[:-30])
     output = stored.folder / "answer.csv"
     for place in ([], ["--output", str(output)]):
-        done = openaq(stored, "query", "SELECT * FROM measurements", "--format", "csv", *place)
+        done = stored.run("query", "SELECT * FROM measurements", "--format", "csv", *place)
         assert (done.code, done.out) == (1, "")
         assert "location_5.json" in done.err
     assert not output.exists()
@@ -128,7 +113,7 @@ def test_without_data_it_says_what_to_do(program: Program, make: bool) -> None:
     program.config.write_text("data: {directory: data}\n")
     if make:
         program.data.mkdir()
-    done = openaq(program, "query", "SELECT 1")
+    done = program.run("query", "SELECT 1")
     assert done.code == 2
     assert "There are no data in" in done.err
     assert "Run the main job first" in done.err

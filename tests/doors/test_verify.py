@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +14,8 @@ from openaq_pipeline.simulator.server import Running
 from openaq_pipeline.simulator.worlds import named
 from openaq_pipeline.storage.locations import LocationFiles
 from tests.archive_files import write_archive
-from tests.conftest import ROOT, Finished, Program, Simulate
+from tests.conftest import Program, Simulate
 from tests.verify.conftest import EVER
-
-
-def openaq(program: Program, *arguments: str, **env: str) -> Finished:
-    """Run a command of the package, in the program's folder."""
-    command, *rest = arguments
-    done = subprocess.run(
-        [sys.executable, "-m", "openaq_pipeline", command, "--config", str(program.config), *rest],
-        env=program.env | {"PYTHONPATH": str(ROOT / "dataset")} | env,
-        cwd=program.folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -63,7 +46,7 @@ def year_file(program: Program) -> Path:
 def rows(program: Program, until: str = "2999") -> list[dict[str, Any]]:
     """Return what a reader sees up to a time, but for when it was first seen."""
     sql = "SELECT * EXCLUDE first_seen FROM measurements ORDER BY datetime, sensors_id"
-    found: list[dict[str, Any]] = openaq(program, "query", sql, "--format", "json").json
+    found: list[dict[str, Any]] = program.run("query", sql, "--format", "json").json
     return [row for row in found if row["datetime"] <= until]
 
 
@@ -74,7 +57,7 @@ def facts(found: list[dict[str, Any]]) -> list[tuple[object, ...]]:
 
 def test_a_whole_folder_is_all_well_and_exits_0_and_nothing_is_written(stored: Program) -> None:
     before = {path: path.stat().st_mtime_ns for path in stored.data.rglob("*")}
-    done = openaq(stored, "verify")
+    done = stored.run("verify")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("Checked ")
     assert done.out.endswith(f"{len(rows(stored)):,} rows: all well.\n")
@@ -84,32 +67,32 @@ def test_a_whole_folder_is_all_well_and_exits_0_and_nothing_is_written(stored: P
 def test_damage_is_named_in_a_line_and_exits_1_and_a_repair_brings_every_row_back(stored: Program) -> None:
     before, path = rows(stored), year_file(stored)
     path.write_bytes(path.read_bytes()[:-100])
-    done = openaq(stored, "verify")
+    done = stored.run("verify")
     assert (done.code, done.err) == (1, "")
     first, last = done.out.splitlines()
     assert first.startswith(f"{path.relative_to(stored.data)}: error: it is damaged: ")
     assert last.endswith("something is wrong with 1 file. Run `openaq-pipeline verify --repair`.")
-    done = openaq(stored, "verify", "--repair")
+    done = stored.run("verify", "--repair")
     assert done.code == 0, done.out + done.err
     assert "repaired: set aside as damaged/" in done.out
     assert "rows were fetched again" in done.out
     assert done.out.splitlines()[-1].endswith(": all well.")
-    assert openaq(stored, "verify").code == 0
+    assert stored.run("verify").code == 0
     assert rows(stored, before[-1]["datetime"]) == before
 
 
 def test_json_is_one_object_and_the_log_stays_off_it(stored: Program) -> None:
-    done = openaq(stored, "verify", "--json")
+    done = stored.run("verify", "--json")
     assert (done.code, done.json["sound"], done.err) == (0, True, "")
     assert done.json["rows"] == len(rows(stored)) == sum(file["rows"] for file in done.json["files"])
     path = stored.data / f"location_{here(stored)}.json"
     path.write_bytes(path.read_bytes()[:-100])
-    done = openaq(stored, "verify", "--json")
+    done = stored.run("verify", "--json")
     assert (done.code, done.json["sound"]) == (1, False)
     errors = [finding for finding in done.json["findings"] if finding["severity"] == "error"]
     assert {(finding["file"], finding["rule"]) for finding in errors} == {(path.name, "undecodable_row")}
     assert errors[0].keys() == {"file", "rule", "severity", "count", "message", "hint"}
-    done = openaq(stored, "verify", "--repair", "--json")
+    done = stored.run("verify", "--repair", "--json")
     assert done.code == 0, done.err
     assert done.json["sound"]
     assert [finding for finding in done.json["before"] if finding["severity"] == "error"] == errors
@@ -120,11 +103,11 @@ def test_only_the_locations_named_are_looked_at_and_mended(stored: Program) -> N
     path = year_file(stored)
     path.write_bytes(b"")
     ids = sorted(int(place.name[9:-5]) for place in stored.data.glob("location_*.json"))
-    assert openaq(stored, "verify", "--locations", str(ids[1])).code == 0
-    assert openaq(stored, "verify", "--repair", "--locations", str(ids[1])).code == 0
+    assert stored.run("verify", "--locations", str(ids[1])).code == 0
+    assert stored.run("verify", "--repair", "--locations", str(ids[1])).code == 0
     assert path.read_bytes() == b""
-    assert openaq(stored, "verify", "--locations", str(ids[0])).code == 1
-    done = openaq(stored, "verify", "--locations", "7")
+    assert stored.run("verify", "--locations", str(ids[0])).code == 1
+    done = stored.run("verify", "--locations", "7")
     assert done.code == 2
     assert "There are no data of location 7" in done.err
 
@@ -138,15 +121,15 @@ def test_without_a_key_the_archive_is_asked_and_what_is_left_exits_1(stored: Pro
     live = stored.data / f"location_{place}.json"
     live.write_bytes(live.read_bytes()[:-500])
     stored.env.pop("OPENAQ_API_KEY")
-    done = openaq(stored, "verify", "--repair")
+    done = stored.run("verify", "--repair")
     assert done.code == 1
     assert "NOT REPAIRED" in done.out
     assert "OPENAQ_API_KEY is not set" in done.out
-    done = openaq(stored, "verify")
+    done = stored.run("verify")
     assert done.code == 1
     assert "a repair has still to fetch again what was lost" in done.out
     stored.env["OPENAQ_API_KEY"] = "test-key"
-    assert openaq(stored, "verify", "--repair").code == 0
+    assert stored.run("verify", "--repair").code == 0
     assert facts(rows(stored, before[-1]["datetime"])) == facts(before)
 
 
@@ -156,12 +139,8 @@ def test_a_repair_that_gets_a_signal_ends_in_a_sentence_and_the_next_one_finishe
     before = rows(stored)
     year_file(stored).write_bytes(b"")
     bench.faults.inject("delay", "/measurements", seconds=5)
-    command = [sys.executable, "-m", "openaq_pipeline", "verify", "--repair", "--config", str(stored.config)]
-    env = stored.env | {"PYTHONPATH": str(ROOT / "dataset"), "PYTHONUNBUFFERED": "1"}
     asked = bench.requests.total
-    with subprocess.Popen(
-        command, env=env, cwd=stored.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with stored.start("verify", "--repair") as process:
         while bench.requests.total == asked and process.poll() is None:
             pass
         process.send_signal(signal.SIGTERM)
@@ -170,13 +149,13 @@ def test_a_repair_that_gets_a_signal_ends_in_a_sentence_and_the_next_one_finishe
     assert "stopped" in err
     assert "Traceback" not in err
     bench.faults.clear()
-    assert openaq(stored, "verify").code == 1
-    assert openaq(stored, "verify", "--repair").code == 0
+    assert stored.run("verify").code == 1
+    assert stored.run("verify", "--repair").code == 0
     assert rows(stored, before[-1]["datetime"]) == before
 
 
 def test_without_data_it_says_so(program: Program) -> None:
     program.config.write_text("data: {directory: data}\n")
-    done = openaq(program, "verify")
+    done = program.run("verify")
     assert (done.code, done.out) == (2, "")
     assert "There are no data in" in done.err

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
 
-from tests.conftest import ROOT, Finished
+from tests.conftest import Finished, Program
 from tests.postgres.copies import Copy, by_key
 from tests.postgres.folders import END, rows, write_history, write_live
 from tests.postgres.server import PASSWORD, USER, Server
@@ -18,22 +16,12 @@ PAST, LIVE = rows(datetime(2025, 1, 1, tzinfo=UTC), 30), rows(END, 5)
 
 
 def run(copy: Copy, command: str, dsn: str, *arguments: str, enabled: bool = True) -> Finished:
-    config = copy.folder.parent / "config.yaml"
-    config.write_text(json.dumps({"locations": [7], "storage": {"postgres": {"enabled": enabled}}}))
-    env = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(config.parent),
-        "XDG_STATE_HOME": str(config.parent),
-        "DATABASE_URL": dsn,
-        "PYTHONWARNINGS": "error",
-        "PYTHONPATH": str(ROOT / "dataset"),
-    }
-    call = [sys.executable, "-m", "openaq_pipeline", command, "--config", str(config), "--data-dir", str(copy.folder)]
-    done = subprocess.run(
-        [*call, *arguments], env=env, cwd=config.parent, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert PASSWORD not in done.stdout + done.stderr
-    return Finished(done.returncode, done.stdout, done.stderr)
+    program = Program(copy.folder.parent)
+    program.config.write_text(json.dumps({"locations": [7], "storage": {"postgres": {"enabled": enabled}}}))
+    del program.env["OPENAQ_API_KEY"]
+    done = program.run(command, "--data-dir", str(copy.folder), *arguments, DATABASE_URL=dsn)
+    assert PASSWORD not in done.out + done.err
+    return done
 
 
 def test_sync_postgres_loads_all_and_says_a_line_for_each_location(copy: Copy, cluster: Server) -> None:

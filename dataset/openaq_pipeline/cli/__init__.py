@@ -6,25 +6,22 @@ import gc
 import io
 import logging
 import os
-import resource
 import sys
 import traceback
 from collections.abc import Sequence
 
 from openaq_pipeline import installed, pulse
 from openaq_pipeline.cli.arguments import make_parser
+from openaq_pipeline.cli.lean import become_lean
 from openaq_pipeline.errors import ConfigError, LockHeld, PipelineError
 from openaq_pipeline.redact import clean
-
-GARBAGE_AFTER = 50_000
-"""So many more objects than before make Python look for garbage in circles; Python's own 700 are a page of rows."""
 
 EXIT_FINE, EXIT_FELL_SHORT, EXIT_USAGE, EXIT_LOCKED, EXIT_BUG = range(5)
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "openaq-pipeline") -> int:
     """Run one command and return its exit code: 0 fine, 1 fell short, 2 bad usage, 3 folder in use, 4 a bug."""
-    _spare()
+    become_lean()
     pulse.beat()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -51,16 +48,6 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "openaq-pipeline") ->
     finally:
         gc.freeze()  # Python's last act is to look for garbage among all there is, which frees what is freed anyway
     return code
-
-
-def _spare() -> None:
-    """Set what Python and the libraries take from the environment so that a start costs little, and leaves no core."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash would write the memory to disk, with all secrets in it
-    gc.set_threshold(GARBAGE_AFTER)
-    # Looking for pydantic's plugins reads the metadata of every package that is installed; this program has none.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
-    # Arrow's own allocator keeps what was freed, 60 to 90 MB of it; which one it is is settled when Arrow is loaded.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def _set_up_logging(*, debug: bool) -> None:
