@@ -151,7 +151,7 @@ class Daemon:
     def _answer(self, letter: Letter | None) -> None:
         match letter:
             case Rang(number) if number == self._number and self._child is None and not self._stopping:
-                self._start()
+                self._be_rung()
             case Ended(code):
                 self._finish(code)
             case Signalled(signal.SIGHUP):
@@ -174,6 +174,13 @@ class Daemon:
         self._alarm.set(due, lambda: self._letters.put(letter))
         if due > now.wall:
             log.info("The next run is due at %s", _shown(due))
+
+    def _be_rung(self) -> None:
+        """Start the run that is due, unless the alarm rang only because the clock was set since it was asked to."""
+        if self._mind_the_clock():
+            self._plan()
+        else:
+            self._start()
 
     def _start(self) -> None:
         self._mind_the_clock()
