@@ -265,12 +265,11 @@ def test_the_map_leads_to_a_location_by_pointer_and_by_keys(site: Site, browser:
         page.wait_for_load_state("networkidle")
         canvas = page.locator("#canvas")
         colours = "canvas => new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size"
-        assert canvas.evaluate(colours) > 20
+        until(lambda: canvas.evaluate(colours) > 20, "a map that is drawn")
         before = canvas.evaluate("canvas => canvas.toDataURL()")
         canvas.focus()
         canvas.press("+")
-        page.wait_for_timeout(50)
-        assert canvas.evaluate("canvas => canvas.toDataURL()") != before
+        until(lambda: canvas.evaluate("canvas => canvas.toDataURL()") != before, "a map drawn larger")
         canvas.press("0")
         canvas.press("n")
         expect(page.locator("#said")).to_contain_text("·")
@@ -279,7 +278,7 @@ def test_the_map_leads_to_a_location_by_pointer_and_by_keys(site: Site, browser:
         page.wait_for_url("**/locations/*")
         expect(page.get_by_role("heading", level=1)).to_contain_text(name)
         page.goto(site / f"/map?at={PLACE}")
-        page.wait_for_load_state("networkidle")
+        until(lambda: canvas.evaluate(colours) > 20, "the map of the place")
         canvas.click()
         page.wait_for_url(f"**/locations/{PLACE}")
 
