@@ -79,6 +79,18 @@ class Ext4:
         if self._mounted:
             _unmount(self.folder)
             self._mounted = False
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Wait for whoever else holds it: a container that starts has a copy of every mount until it has its own root.
+
+        As long as it has, to mount the file again gives the same file system, dead as it may be.
+        """
+        until = time.monotonic() + UNMOUNT_SECONDS
+        while any(_backing(device) == str(self.image) for device in Path("/sys/block").glob("loop*")):
+            if time.monotonic() > until:
+                raise OSError(f"{self.image} is still mounted somewhere else")
+            time.sleep(0.01)
 
     def restart(self) -> None:
         """Come back after `cut`."""
@@ -108,6 +120,14 @@ class Ext4:
                 image.seek(end)
                 image.write(whole[end:])
             self.restart()
+
+
+def _backing(device: Path) -> str:
+    """Return the file that a loop device is on; empty: none."""
+    try:
+        return (device / "loop/backing_file").read_text().rstrip("\n")
+    except OSError:
+        return ""
 
 
 def _first_byte(file: Path) -> int:
