@@ -13,6 +13,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 KEY = "the-key-from-the-vault"
@@ -112,9 +113,16 @@ class Handler(BaseHTTPRequestHandler):
         return 404, b""
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that went away: who was refused need not read the rest."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def serving(azure: Azure, host: str, port: int, certificate: Path | None = None) -> ThreadingHTTPServer:
     """Serve from another thread until `shutdown`; port 0 takes a free one."""
-    server = ThreadingHTTPServer((host, port), type("Of", (Handler,), {"azure": azure}))
+    server = Server((host, port), type("Of", (Handler,), {"azure": azure}))
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
