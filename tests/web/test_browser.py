@@ -290,7 +290,10 @@ def test_the_map_shows_the_values_of_a_parameter(site: Site, browser: Browser) -
         expect(page.locator("#levels")).to_be_visible()
         page.locator("#canvas").press("n")
         expect(page.locator("#said")).to_contain_text("index")
+        name = (page.locator("#said").text_content() or "").partition(" · ")[0]
         page.get_by_label("Colour by").select_option("temperature")
+        expect(page.locator("#said")).to_contain_text("°C")
+        assert (page.locator("#said").text_content() or "").startswith(name), "what is told is of what is shown"
         expect(page.locator("#scale")).to_contain_text("°C")
 
 

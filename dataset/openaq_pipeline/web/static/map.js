@@ -253,6 +253,7 @@
         view = one ? { x: one.x, y: one.y, scale: Math.max(whole.scale, 4e5) } : whole;
         if (one) requestAnimationFrame(() => point(one));
       }
+      if (hover) { const same = points.find((p) => p.id === hover.id); hover = null; point(same ?? null, Boolean(same && said.textContent)); }
       again();
       if (data.pending) setTimeout(() => by === choice.value && load(), 300);
       complain();
