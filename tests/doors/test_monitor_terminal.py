@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -44,12 +45,13 @@ class Terminal:
 
     def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
         self.process, self._screen, self.shown = process, screen, ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a piece may end in the midst of a letter
 
     def read(self) -> bool:
         """Take in what it has written; False once it has ended."""
         with suppress(OSError):  # Linux says so when the other side has closed
             if piece := os.read(self._screen, 65_536):
-                self.shown += piece.decode(errors="replace")
+                self.shown += self._decoder.decode(piece)
                 return True
         return False
 
