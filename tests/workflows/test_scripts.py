@@ -6,6 +6,8 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,11 +37,13 @@ ledger, rows, report, slack = map(script, ("ledger", "rows", "report", "slack"))
 # --- the ledger ---
 
 
-def budget(kept: Path, now: float) -> Budget:
+@contextmanager
+def budget(kept: Path, now: float) -> Iterator[Budget]:
     """The ledger on a machine whose monotonic clock says `now`."""
     path = kept / "state/openaq-pipeline/budget-0.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
-    return Budget(path, per_minute=60, per_hour=2000, clock=lambda: now)
+    with closing(Budget(path, per_minute=60, per_hour=2000, clock=lambda: now)) as opened:
+        yield opened
 
 
 def carry(kept: Path, minutes: float, *, uptime_before: float, uptime_now: float) -> None:
@@ -52,30 +56,30 @@ def carry(kept: Path, minutes: float, *, uptime_before: float, uptime_now: float
 def test_a_request_of_another_machine_is_as_old_here_as_it_is(
     tmp_path: Path, uptime_now: float, minutes: float, minute: int, hour: int
 ) -> None:
-    before = budget(tmp_path, 900.0)
-    for _ in range(3):
-        before.acquire()
-    before.close()
+    with budget(tmp_path, 900.0) as before:
+        for _ in range(3):
+            before.acquire()
     carry(tmp_path, minutes, uptime_before=900.0, uptime_now=uptime_now)
-    use = budget(tmp_path, uptime_now).use()
+    with budget(tmp_path, uptime_now) as after:
+        use = after.use()
     assert (use.minute, use.hour) == (minute, hour)
 
 
 def test_a_block_of_the_server_holds_on_the_next_machine_for_what_is_left_of_it(tmp_path: Path) -> None:
-    before = budget(tmp_path, 900.0)
-    before.observe({"x-ratelimit-reset": "1800"}, refused=True)
-    before.close()
+    with budget(tmp_path, 900.0) as before:
+        before.observe({"x-ratelimit-reset": "1800"}, refused=True)
     carry(tmp_path, 10, uptime_before=900.0, uptime_now=7.0)
-    assert not budget(tmp_path, 7.0 + 1199).is_free()
-    assert budget(tmp_path, 7.0 + 1201).is_free()
+    for passed, free in ((1199, False), (1201, True)):
+        with budget(tmp_path, 7.0 + passed) as after:
+            assert after.is_free() is free
 
 
 def test_a_wall_clock_that_went_back_makes_no_request_younger_or_older_than_it_was(tmp_path: Path) -> None:
-    before = budget(tmp_path, 900.0)
-    before.acquire()
-    before.close()
+    with budget(tmp_path, 900.0) as before:
+        before.acquire()
     carry(tmp_path, -600, uptime_before=930.0, uptime_now=7.0)
-    assert budget(tmp_path, 7.0).use().minute == 1
+    with budget(tmp_path, 7.0) as after:
+        assert after.use().minute == 1
 
 
 def test_a_first_run_has_nothing_to_carry(tmp_path: Path) -> None:
