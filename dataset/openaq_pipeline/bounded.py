@@ -30,8 +30,12 @@ def whole(path: Path, most_bytes: int) -> bytes:
     """
     check_is_file(path)
     with path.open("rb") as file:
-        body = file.read(most_bytes + 1) if os.fstat(file.fileno()).st_size <= most_bytes else b""
-        if len(body) > most_bytes or (not body and os.fstat(file.fileno()).st_size):
+        size_bytes = os.fstat(file.fileno()).st_size
+        # Python sets aside at once what it is to read at most: of a small file that takes longer than the reading.
+        body = file.read(size_bytes + 1) if size_bytes <= most_bytes else b""
+        if len(body) > size_bytes:  # it has grown meanwhile, or never says its size
+            body += file.read(most_bytes + 1 - len(body))
+        if len(body) > most_bytes or (not body and size_bytes):
             raise msgspec.DecodeError(f"larger than {most_bytes} bytes")
     return body
 

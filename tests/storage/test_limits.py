@@ -158,6 +158,14 @@ def test_a_larger_one_is_not_what_it_should_be(path: Path, size: int) -> None:
         bounded.whole(path, 10)
 
 
+def test_a_file_that_holds_more_than_it_says_is_read_whole_or_not_at_all() -> None:
+    path = Path("/proc/version")  # as one that grows while it is read
+    assert path.stat().st_size == 0
+    assert bounded.whole(path, 10_000) == path.read_bytes()
+    with pytest.raises(UNREADABLE, match="larger than 10 bytes"):
+        bounded.whole(path, 10)
+
+
 def test_what_is_no_file_says_so(path: Path, tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(OSError, match="pipe or a device"):
