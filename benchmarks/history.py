@@ -208,7 +208,7 @@ def _environment(python: str) -> str:
     """Return what the processes run on."""
     code = "import platform, importlib.util as u; print(platform.python_version(), u.find_spec('pandas') is not None)"
     version, pandas = run([python, "-c", code])[0].decode().split()
-    found = "with pandas, which pyarrow imports where it is" if pandas == "True" else "without pandas"
+    found = "with pandas" if pandas == "True" else "without pandas"
     return f"Python {version} {found}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
 
 
