@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
+from tests.scripts import script
 
 PLAIN = ROOT / "deploy/container"
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ;.*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE)
@@ -99,13 +98,7 @@ def test_the_plain_installation_is_a_part_of_the_whole_in_the_same_versions() ->
 
 @pytest.fixture(scope="module")
 def security() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("security", ROOT / ".ci/security.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["security"] = module  # for the types of its named tuples
-    spec.loader.exec_module(module)
-    return module
+    return script(".ci/security.py")
 
 
 def results(security: ModuleType) -> list[tuple[str, str, str]]:

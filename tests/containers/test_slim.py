@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sysconfig
 from pathlib import Path
@@ -10,17 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.scripts import script
 
 
 @pytest.fixture(scope="module")
 def slim() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("slim", ROOT / "deploy/container/slim.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("deploy/container/slim.py")
 
 
 def test_all_that_is_left_out_is_there_to_be_left_out(slim: ModuleType) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,21 +15,9 @@ from hypothesis import strategies as st
 
 from openaq_pipeline.openaq.budget import Budget
 from tests.conftest import ROOT
+from tests.scripts import script
 
-SCRIPTS = ROOT / ".github/scripts"
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"workflow_{name}", SCRIPTS / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[f"workflow_{name}"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-ledger, rows, report, slack = map(script, ("ledger", "rows", "report", "slack"))
+ledger, rows, report, slack = (script(f".github/scripts/{name}.py") for name in ("ledger", "rows", "report", "slack"))
 
 # --- the ledger ---
 
@@ -180,7 +165,7 @@ def test_the_same_failure_is_told_in_the_same_words_and_another_one_in_others() 
 
 
 def shielded(tmp_path: Path, program: str) -> subprocess.CompletedProcess[str]:
-    text = f". {SCRIPTS}/common.sh\nshielded report/log bash -c '{program}'\n"
+    text = f". {ROOT}/.github/scripts/common.sh\nshielded report/log bash -c '{program}'\n"
     return subprocess.run(["bash", "-c", text], cwd=tmp_path, text=True, capture_output=True, check=False)
 
 
