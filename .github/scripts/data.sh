@@ -42,7 +42,7 @@ take_branch() {
     in_data config credential.helper '!f() { echo username=x-access-token; echo "password=$GITHUB_TOKEN"; }; f'
     printf '%s\n' "${not_kept[@]}" >data/.git/info/exclude
     printf '%s merge=ours-anew\n' "${books[@]}" "${books[@]/%//**}" >data/.git/info/attributes
-    echo 'location_*.json merge=rows' >>data/.git/info/attributes
+    echo '/location_*.json merge=rows' >>data/.git/info/attributes
     in_data config merge.ours-anew.driver 'cp %B %A'
     in_data config merge.rows.driver "python3 '$PWD/.github/scripts/rows.py' %O %A %B"
     in_data ls-remote --exit-code origin "refs/heads/$DATA_BRANCH" >/dev/null || found=$?
@@ -54,13 +54,14 @@ take_branch() {
     2) echo "There is no branch «$DATA_BRANCH» yet: the first rows make it." ;;
     *) fail "The branch of the data could not be looked up" "Run the workflow again." ;;
     esac
-    if [ "$(cat .kept/standing 2>/dev/null)" = "$(standing)" ] && [ -d .kept/data ]; then
+    # Without a commit it is the whole of the other store, which counts where there is no branch yet.
+    if [ "$(cat .kept/standing 2>/dev/null || echo none)" = "$(standing)" ] && [ -d .kept/data ]; then
         cp --archive .kept/data/. data/
     fi
 }
 
 take_cache() {
-    if [ -d .kept/data ]; then
+    if [ -d .kept/data ] && [ ! -e .kept/standing ]; then # else it is only what the branch does not have
         cp --archive .kept/data data
     elif [ "${GITHUB_EVENT_NAME:-}" = schedule ]; then
         fail "GitHub's cache has no data" "If this is the first run, or they are gone for good: start the workflow by hand."
@@ -95,7 +96,8 @@ push() {
         echo "The push was refused; try $attempt of $attempts."
         sleep "$((attempt * ${PAUSE_SECONDS:-3}))"
         in_data fetch --quiet origin "refs/heads/$DATA_BRANCH" || continue
-        if ! in_data rebase --quiet FETCH_HEAD; then
+        # Our one commit and no more: what others took out of a history that they wrote anew stays out.
+        if ! in_data rebase --quiet --onto FETCH_HEAD "$(in_data rev-parse --quiet --verify HEAD^ || echo --root)"; then
             in_data rebase --abort
             return 1
         fi
@@ -111,7 +113,7 @@ remember() {
         if [ ! -e .kept/whole ]; then rm -rf .kept; fi
         return
     fi
-    rm -rf .kept/whole .kept/data
+    rm -rf .kept/whole .kept/data .kept/standing
     if [ "${DATA_STORE:=commit}" = cache ]; then
         mv data .kept/data
     else

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import tarfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from openaq_pipeline.simulator.server import Running
@@ -172,6 +173,44 @@ def test_the_same_station_polled_elsewhere_is_brought_together_row_by_row(
     assert git(fork.origin, "rev-list", "--merges", "data") == ""
 
 
+def test_what_others_took_out_of_a_history_they_wrote_anew_stays_out(fork: Fork, openaq: Running) -> None:
+    fork.run()
+    late, (first, second) = add_late_row(openaq), ids(openaq)
+
+    def push(_workspace: Path) -> None:
+        person = fork.clone()
+        git(person, "rm", "--quiet", f"location_{second}.json")
+        git(person, "commit", "--quiet", "--amend", "--message", "Not for the public")
+        git(person, "push", "--quiet", "--force")
+
+    assert_well(fork.run(before={"Keep the data": push}))
+    assert [subject[-9:] for subject in fork.commits()] == ["0 revised", "he public"]
+    assert late in stamps(fork, first)
+    assert f"location_{second}.json" not in fork.files()
+
+
+def test_notes_of_one_station_on_both_sides_are_no_reason_to_refuse_its_rows(fork: Fork, openaq: Running) -> None:
+    fork.run()
+    late, name = add_late_row(openaq), f".repair/location_{ids(openaq)[0]}.json"
+
+    def push(_workspace: Path) -> None:
+        person = fork.clone()
+        (person / name).parent.mkdir()
+        (person / name).write_text("theirs\n")
+        git(person, "add", "--all")
+        git(person, "commit", "--quiet", "--message", "Their note")
+        git(person, "push", "--quiet")
+
+    def note(workspace: Path) -> None:
+        (workspace / "data" / name).parent.mkdir()
+        (workspace / "data" / name).write_text("ours\n")
+        push(workspace)
+
+    assert_well(fork.run(before={"Keep the data": note}))
+    assert late in stamps(fork, ids(openaq)[0])
+    assert fork.show(name) == "ours\n"
+
+
 def test_what_cannot_be_brought_together_overwrites_nothing_and_is_in_the_artifact(fork: Fork, openaq: Running) -> None:
     fork.run()
     late = add_late_row(openaq)
@@ -209,6 +248,30 @@ def test_with_the_cache_as_the_store_no_branch_is_made_and_the_data_come_back(fo
     assert json.loads((done.artifact / "run.json").read_text())["locations"][0]["new"] == 1
     assert fork.commits() == []
     assert "in GitHub's cache" in done.summary
+
+
+def test_a_change_of_the_store_and_back_takes_nothing_from_the_branch(fork: Fork, openaq: Running) -> None:
+    past = f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}"
+    assert_well(fork.run(event="workflow_dispatch", inputs={"date-from": past}))
+    assert_well(fork.run())
+    before = stamps(fork, ids(openaq)[0])
+    assert len(before) > ROWS
+    store = {"DATA_STORE": "cache"}
+    assert "start the workflow by hand" in fork.run(vars=store).summary, "the branch's books are no data"
+    assert_well(fork.run(vars=store, event="workflow_dispatch"))
+    late = add_late_row(openaq)
+    assert_well(fork.run())
+    assert {late, *before} <= set(stamps(fork, ids(openaq)[0]))
+    assert_each_once(fork, ids(openaq)[0])
+
+
+def test_where_there_is_no_branch_yet_what_the_cache_has_becomes_its_first_commit(fork: Fork, openaq: Running) -> None:
+    past = f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}"
+    inputs = {"date-from": past}
+    assert_well(fork.run(vars={"DATA_STORE": "cache"}, event="workflow_dispatch", inputs=inputs))
+    done = fork.run()
+    assert_well(done)
+    assert len(fork.rows(ids(openaq)[0])) > ROWS
 
 
 def test_a_cache_that_has_vanished_is_not_taken_for_a_first_run(fork: Fork) -> None:
