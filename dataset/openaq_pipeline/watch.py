@@ -20,11 +20,12 @@ from openaq_pipeline.wiring import utc_now
 DISK_HINT = "See that the disk of the data folder has room and can be written; the next run goes on from there."
 
 
-def after_poll(settings: Settings, report: RunReport, now: datetime) -> bool:
+def after_poll(settings: Settings, report: RunReport, now: datetime, *, whole: Settings | None = None) -> bool:
     """Note which conditions began and ended with this poll, tell what is due, and say whether everything is current.
 
     It takes half a minute at the most, whatever the channels do, and raises nothing of theirs. A poll that was stopped
-    says nothing of how things are.
+    says nothing of how things are. `whole` has all that is selected where `settings` have but a few locations, chosen
+    for this poll: it says nothing of the others.
     """
     if report.error == STOPPED:
         return False
@@ -32,7 +33,9 @@ def after_poll(settings: Settings, report: RunReport, now: datetime) -> bool:
     fatal = FatalError(report.error or "", hint=report.hint) if report.needs_a_person else None
     stuck = StorageError(report.unsaved, hint=DISK_HINT) if report.unsaved else None
     health = overview(settings, now, shown_runs=0).health
-    _tell(settings, assess(metrics_of(report), health, alerts, fatal=fatal, stuck=stuck))
+    whole = whole or settings
+    only_some = whole is not settings
+    _tell(whole, assess(metrics_of(report), health, alerts, fatal=fatal, stuck=stuck, only_some=only_some))
     return stuck is None and report.complete and all_current(health)
 
 

@@ -62,6 +62,16 @@ def test_its_end_is_told_once() -> None:
     assert [(past.began, past.ended, past.told) for past in book.past] == [(hour(0), hour(1), True)]
 
 
+def test_what_is_of_no_concern_any_more_ends_without_a_word() -> None:
+    book = updated(EMPTY, 0, condition("silent:7"))
+    dropped = update(book, Assessment(looked_at=frozenset({"silent:8"})), hour(1), policy("slack"))
+    assert told(dropped) == [("begun", "silent:7")]
+    assert (dropped.open, dropped.over) == ({}, {})
+    assert [past.ended for past in dropped.past] == [hour(1)]
+    again = update(dropped, Assessment((condition("silent:7"),)), hour(2), policy("slack"))
+    assert told(again)[1:] == [("begun", "silent:7")], "selected anew it is told anew"
+
+
 def test_what_comes_and_goes_within_the_cool_down_is_told_once() -> None:
     book = updated(updated(EMPTY, 0, condition()), 1)
     again = updated(updated(book, 2, condition()), 3)

@@ -56,7 +56,8 @@ def keys(assessment: Assessment) -> dict[str, str]:
 
 
 def test_a_good_run_leaves_nothing_to_tell_and_nothing_undecided() -> None:
-    assert assess(GOOD, health(location()), ALERTS) == Assessment()
+    found = assess(GOOD, health(location()), ALERTS)
+    assert (found.conditions, found.undecided) == ((), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_a_location_that_fails_for_long_is_as_silent_as_another() -> None:
 
 
 def test_a_location_that_fails_for_a_moment_is_not_silent() -> None:
-    assert assess(GOOD, health(location("failing", 2)), ALERTS) == Assessment()
+    assert assess(GOOD, health(location("failing", 2)), ALERTS).conditions == ()
 
 
 def test_when_nothing_could_be_read_the_cause_is_told_and_not_each_location() -> None:
@@ -135,6 +136,20 @@ def test_when_nothing_could_be_read_the_cause_is_told_and_not_each_location() ->
     assert keys(found) == {"failed_runs": "critical"}
     assert found.leaves_open("silent:7")
     assert not found.leaves_open("silent:9")
+
+
+def test_a_poll_of_a_few_locations_says_nothing_of_the_others() -> None:
+    found = assess(GOOD, health(location()), ALERTS, only_some=True)
+    assert found.leaves_open("silent:9")
+    assert not found.drops("silent:9")
+    assert not found.leaves_open("silent:7")
+
+
+def test_a_location_that_is_not_selected_any_more_is_dropped_and_has_not_recovered() -> None:
+    found = assess(GOOD, health(location()), ALERTS)
+    assert found.drops("silent:9")
+    assert not found.drops("silent:7")
+    assert not found.drops("quality")
 
 
 def silent(number: int) -> list[LocationHealth]:

@@ -44,13 +44,8 @@ GRACE_SECONDS = 8.0
 
 def main(namespace: argparse.Namespace) -> int:
     """Run once as the flags say; return the exit code."""
-    settings = load(
-        config=namespace.config,
-        data_dir=namespace.data_dir,
-        base_url=namespace.base_url,
-        locations=namespace.locations,
-        log_level="DEBUG" if namespace.debug else None,
-    )
+    settings = _settings(namespace, namespace.locations)
+    whole = _whole(namespace, settings)
     pulse.beat()  # on a slow machine all these modules take their time
     span = span_of(namespace.date_from, namespace.date_to, utc_now())
     if span is not None and namespace.max_requests is not None:
@@ -66,18 +61,40 @@ def main(namespace: argparse.Namespace) -> int:
             report = backfill(settings, span, source=source, watcher=watcher, stop=stop, yes=namespace.yes)
         else:
             how = {"reset": namespace.reset_state, "room": namespace.max_requests, "yes": namespace.yes}
-            with _telling(settings):
+            with _telling(whole):
                 report = run_once(settings, **how, watcher=watcher, stop=stop)
     after_run(settings, {place.location_id: place.change for place in report.locations if place.change})
     if span is None:
-        if after_poll(settings, report, utc_now()):
-            _say_all_is_current(settings, chosen=namespace.locations is not None)
-        _tell_prometheus(settings)
+        if after_poll(settings, report, utc_now(), whole=whole):
+            _say_all_is_current(settings, chosen=whole is not settings)
+        _tell_prometheus(whole)
     if namespace.json:
         print_json(metrics_of(report))
     else:
         print(show.report(report, settings.data_dir))
     return exit_code(report)
+
+
+def _settings(namespace: argparse.Namespace, locations: list[int] | None) -> Settings:
+    """Return the settings, with some locations in the place of those that they select."""
+    return load(
+        config=namespace.config,
+        data_dir=namespace.data_dir,
+        base_url=namespace.base_url,
+        locations=locations,
+        log_level="DEBUG" if namespace.debug else None,
+    )
+
+
+def _whole(namespace: argparse.Namespace, settings: Settings) -> Settings:
+    """Return the settings with all that is selected, of which a flag may have chosen a few for this run.
+
+    Where the file selects nothing, what the flag names is all there is.
+    """
+    if namespace.locations is None:
+        return settings
+    whole = _settings(namespace, None)
+    return whole if whole.locations or whole.selections else settings
 
 
 def _say_all_is_current(settings: Settings, *, chosen: bool) -> None:

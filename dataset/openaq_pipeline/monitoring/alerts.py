@@ -4,7 +4,8 @@
 2. What is told of it, when and together with what else is the business of `telling`: it puts a notice for each receiver
    into the outbox, in the same change of the book.
 3. The end of a condition that was told waits in `over` until it is told; the end of one that was not told is not. What
-   begins again while its end waits has not ended: nobody was told otherwise.
+   begins again while its end waits has not ended: nobody was told otherwise. What is of a location that is not selected
+   any more ends without a word.
 4. A notice leaves the outbox when it was delivered or given up; what was given up stays to be seen.
 
 The book is stored before anything is sent, so that a crash loses no notice (`alert_file`, `delivery`).
@@ -123,7 +124,7 @@ def noted(book: Book, assessment: Assessment, now: datetime) -> Book:
     for key in [key for key in opened if key not in current and not assessment.leaves_open(key)]:
         closed = opened.pop(key)
         ended.append(PastCondition(closed.condition, closed.began, now, closed.told is not None))
-        if closed.told is not None:
+        if closed.told is not None and not assessment.drops(key):
             over[key] = Over(closed, now)
             told[key] = LastTold(closed.told_at or closed.began, closed.told)
     for key, condition in current.items():
@@ -140,7 +141,8 @@ def _taken_over(
 ) -> dict[str, OpenCondition]:
     """Return the open conditions of a book; what version 1 had told of many at once counts as told of each."""
     opened = dict(known)
-    if MANY_SILENT not in opened or any(key.startswith("silent") for key in assessment.undecided):
+    is_open = assessment.only_some or any(key.startswith("silent") for key in assessment.undecided)
+    if MANY_SILENT not in opened or is_open:
         return opened
     many = opened.pop(MANY_SILENT)
     for key, condition in current.items():

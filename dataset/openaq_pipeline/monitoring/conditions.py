@@ -30,18 +30,27 @@ BRIEF_FROM = 100
 class Assessment(msgspec.Struct, frozen=True):
     """The conditions that hold, and the keys or kinds that could not be judged.
 
-    What is undecided has neither begun nor ended: a run without a measurement says nothing of quality.
+    What is undecided has neither begun nor ended: a run without a measurement says nothing of quality. `looked_at` has
+    the keys of the locations that were judged, None: which they were plays no part. `only_some`: there are more.
     """
 
     conditions: tuple[Condition, ...] = ()
     undecided: frozenset[str] = frozenset()
+    looked_at: frozenset[str] | None = None
+    only_some: bool = False
 
     def leaves_open(self, key: str) -> bool:
         """Say whether a condition that is not among `conditions` may hold all the same."""
+        if self.only_some and self._is_beyond(key):
+            return True
         return key in self.undecided or key.partition(":")[0] in self.undecided
 
-    def __add__(self, other: Assessment) -> Assessment:
-        return Assessment(self.conditions + other.conditions, self.undecided | other.undecided)
+    def drops(self, key: str) -> bool:
+        """Say whether a condition is of no concern any more: its location is not selected, and has not recovered."""
+        return not self.only_some and self._is_beyond(key)
+
+    def _is_beyond(self, key: str) -> bool:
+        return self.looked_at is not None and key.partition(":")[0] == SILENT and key not in self.looked_at
 
 
 def between_runs(conditions: Iterable[Condition] = ()) -> Assessment:
@@ -62,16 +71,23 @@ def assess(
     *,
     fatal: FatalError | None = None,
     stuck: PipelineError | None = None,
+    only_some: bool = False,
 ) -> Assessment:
     """Judge a run that has ended.
 
     `metrics` is None when it left none, `fatal` is the error that needs a person, `stuck` what kept it from storing
-    what it had learnt.
+    what it had learnt. `only_some`: `health` is of a few of the selected locations, and nothing is said of the others.
     """
     whole = _of_whole(metrics, alerts, fatal, stuck)
     # When nothing could be read the cause is told once, not again for each location.
     cut_off = fatal is not None or metrics is None or metrics.successful_locations == 0
-    return whole + _of_locations(health.locations, alerts, cut_off=cut_off)
+    conditions, undecided = _of_locations(health.locations, alerts, cut_off=cut_off)
+    return Assessment(
+        whole.conditions + conditions,
+        whole.undecided | undecided,
+        looked_at=frozenset(_key(location) for location in health.locations),
+        only_some=only_some,
+    )
 
 
 def _of_whole(
@@ -144,18 +160,20 @@ def _slow_response(seconds: float | None, limit: float) -> Condition | None:
     return Condition(SLOW_RESPONSE, "warning", "OpenAQ answers slowly", message, "Nothing to do unless it lasts.")
 
 
-def _of_locations(locations: Sequence[LocationHealth], alerts: AlertSettings, *, cut_off: bool) -> Assessment:
+def _of_locations(
+    locations: Sequence[LocationHealth], alerts: AlertSettings, *, cut_off: bool
+) -> tuple[tuple[Condition, ...], frozenset[str]]:
     """Judge each location by itself; what of them is told together is not decided here (`telling`)."""
     parts = [_of_location(location, alerts, cut_off=cut_off) for location in locations]
     found = [condition for part in parts for condition in part.conditions]
     if len(found) > BRIEF_FROM:
         found = [msgspec.structs.replace(condition, message="", hint="") for condition in found]
-    return Assessment(tuple(found), frozenset().union(*(part.undecided for part in parts)))
+    return tuple(found), frozenset().union(*(part.undecided for part in parts))
 
 
 def _of_location(location: LocationHealth, alerts: AlertSettings, *, cut_off: bool) -> Assessment:
     """Judge one location: silent, or failing for so long that its data are as old as those of a silent one."""
-    key = f"{SILENT}:{location.location_id}"
+    key = _key(location)
     if location.status == "silent":
         return Assessment((_silent(key, location, alerts.stale_after_hours),))
     if location.status == "current":
@@ -165,6 +183,10 @@ def _of_location(location: LocationHealth, alerts: AlertSettings, *, cut_off: bo
         return Assessment(undecided=frozenset({key}))
     is_old = age_seconds > alerts.stale_after_hours * 3600
     return Assessment((_silent(key, location, alerts.stale_after_hours),)) if is_old else Assessment()
+
+
+def _key(location: LocationHealth) -> str:
+    return f"{SILENT}:{location.location_id}"
 
 
 def _name(location: LocationHealth) -> str:
