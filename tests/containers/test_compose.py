@@ -238,6 +238,7 @@ def test_stop_ends_it_in_order_and_down_leaves_the_volume(installation: Project,
     assert (daemon.state["Status"], daemon.state["ExitCode"]) == ("exited", 0)  # 137: it had to be killed
     assert installation.container("simulator").state["ExitCode"] == 0
     assert installation.container("timescale").state["ExitCode"] == 0
+    assert not installation.services()
     installation.run(down)
     assert not installation.services()
     assert engine.inspect(installation.volume)["Name"] == installation.volume

@@ -13,11 +13,13 @@ import yaml
 
 from openaq_pipeline import config
 from tests.conftest import ROOT
+from tests.documents import blocks
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 DOTENV = (ROOT / ".env.example").read_text()
+*_, MOUNTED, _DEMO, _MONITORING, DATABASE, END = blocks("Docker Compose")
 OF_THE_IMAGE = {"DATA_DIR", "WEB_HOST"}
 """Variables that the image sets, and on which its layout depends."""
 
@@ -153,6 +155,38 @@ def test_prometheus_and_grafana_are_mounted_what_their_settings_name() -> None:
     (file,) = [flag for flag in SERVICES["prometheus"]["command"] if flag.startswith("--config.file=")]
     folder = Path(file.partition("=")[2]).parent
     assert where["./deploy/prometheus"] == str(folder)
+
+
+# --- the manual's lines, as far as they go without an engine; test_compose.py types all of them ---
+
+
+def test_the_manuals_end_names_all_profiles_since_compose_v2_stops_no_other() -> None:
+    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
+    for line in END.splitlines():
+        assert set(re.findall(r"--profile (\w+) ", line)) == profiles, line
+
+
+def test_the_database_set_up_twice_keeps_its_first_password(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(DOTENV)
+    settings = DATABASE.partition("docker compose")[0]
+    typed(settings, tmp_path)
+    first = (tmp_path / ".env").read_text()
+    typed(settings, tmp_path)
+    assert (tmp_path / ".env").read_text() == first
+    assert len(re.findall("^POSTGRES_PASSWORD=", first, re.MULTILINE)) == 1
+
+
+def test_settings_that_are_mounted_can_be_read_by_the_images_user(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("locations: []\n")
+    (tmp_path / "config.yaml").chmod(0o600)
+    typed(f"umask 077\n{MOUNTED.partition('docker compose')[0]}", tmp_path)
+    assert (tmp_path / "settings").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "settings/config.yaml").stat().st_mode & 0o777 == 0o644
+
+
+def typed(script: str, folder: Path) -> None:
+    done = subprocess.run(["bash", "-euc", script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _environment(service: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.conftest import ROOT
 from tests.deploy import bicep
 from tests.deploy.azure_types import Published, problems
 from tests.deploy.cloud_init import Told
+from tests.documents import section
 
 FOLDER = ROOT / "deploy/azure"
 SOURCE = (FOLDER / "main.bicep").read_text()
@@ -83,6 +85,16 @@ def test_vault_and_backups_are_reached_from_the_machines_network_alone() -> None
     for symbol in ("vault", "storage"):
         assert "defaultAction: 'Deny'" in as_text(symbol)
         assert "id: network::subnet.id" in as_text(symbol)
+
+
+def test_the_manuals_way_to_be_rid_of_the_vault_is_that_of_this_vault() -> None:
+    """Protection from a purge could not be switched off again, and the same names could not be deployed for days."""
+    chapter = " ".join(section("Azure").split())
+    assert "enablePurgeProtection" not in as_text("vault")
+    days = re.findall(r"softDeleteRetentionInDays: ([0-9]+)", as_text("vault"))
+    assert re.findall(r"that Azure keeps for ([0-9]+) days", chapter) == days
+    assert set(re.findall(r"properties\.outputs\.(\w+)", chapter)) == {"keyVault"}
+    assert "keyVault" in bicep.declared(FILE, "output")
 
 
 def test_the_data_disk_outlives_the_machine() -> None:
