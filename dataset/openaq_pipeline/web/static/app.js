@@ -155,7 +155,7 @@ function charts() {
     list(data.series);
     if (data.first !== null) {
       $("[name=datetime_from]").value = field(data.first);
-      $("[name=datetime_to]").value = field(data.last);
+      $("[name=datetime_to]").value = field(data.last + 59); // rounded up: the newest row may be seconds past the minute
       for (const link of $$("[data-format]")) link.href = `/api/v1${path}/measurements?${new URLSearchParams({ format: link.dataset.format, datetime_from: iso(data.first), datetime_to: iso(data.last) })}`;
       $("#said").textContent = `Shown: ${printed.format(data.first * 1000)} to ${printed.format(data.last * 1000)}`;
     }
@@ -265,7 +265,8 @@ function charts() {
   function zoom(from, to) {
     const middle = (from + to) / 2, half = Math.max(to - from, LEAST_SECONDS) / 2;
     const now = Date.now() / 1000 + 86400 * 400;
-    load(new URLSearchParams({ datetime_from: iso(Math.max(0, Math.floor(middle - half))), datetime_to: iso(Math.min(now, Math.ceil(middle + half))) }));
+    const minute = (seconds, round) => iso(round(seconds / 60) * 60);
+    load(new URLSearchParams({ datetime_from: minute(Math.max(0, middle - half), Math.floor), datetime_to: minute(Math.min(now, middle + half), Math.ceil) }));
   }
 
   function move(how) {

@@ -1,0 +1,94 @@
+"""The page of a location of which every row is known, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, expect
+
+from openaq_pipeline.model import LocationState, SensorState
+from openaq_pipeline.settings import Settings
+from openaq_pipeline.storage.metadata import Metadata
+from openaq_pipeline.storage.state import StateFile
+from openaq_pipeline.web.server import running
+from tests.reading import folders
+from tests.web.browser import chromium, tab
+from tests.web.served import NOW
+
+ROWS = 24 * 9
+SECONDS = {1: 0, 2: 42}
+"""When after the minute each station stamps its rows."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Pages of two stations with nine days of hourly rows of two sensors each."""
+    folder = tmp_path_factory.mktemp("location")
+    fill(folder)
+    with running(Settings(locations=list(SECONDS), data_dir=folder)) as served:
+        yield served
+
+
+def fill(folder: Path) -> None:
+    state, metadata = StateFile(folder), Metadata(folder)
+    for location_id, seconds in SECONDS.items():
+        newest = NOW - timedelta(hours=1) + timedelta(seconds=seconds)
+        first = newest - timedelta(hours=ROWS - 1)
+        folders.store(folder, location_id, folders.series(location_id, first, ROWS), None)
+        metadata.put(folders.location(location_id))
+        sensors = {location_id * 10 + place: SensorState(watermark=newest) for place in (1, 2)}
+        state.put(location_id, LocationState(NOW, newest, None, sensors))
+    metadata.save()
+    state.save()
+
+
+def captions(page: Page) -> list[str]:
+    """How many rows each chart says that it shows."""
+    return [text.partition(",")[0] for text in page.locator(".chart .summary").all_inner_texts()]
+
+
+def downloaded(page: Page) -> list[dict[str, Any]]:
+    address = page.get_by_role("link", name="JSON", exact=True).evaluate("link => link.href")
+    rows: list[dict[str, Any]] = requests.get(address, timeout=20).json()
+    return rows
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "plain"])
+@pytest.mark.parametrize("location_id", SECONDS)
+@pytest.mark.parametrize(("span", "rows"), [("all", ROWS), ("week", 168)])
+def test_the_first_and_the_newest_row_are_in_the_download_and_stay_when_the_same_is_asked_for_again(
+    address: str, browser: Browser, script: bool, location_id: int, span: str, rows: int
+) -> None:
+    with tab(browser, f"{address}/locations/{location_id}?range={span}", script=script) as page:
+        page.wait_for_load_state("networkidle")
+        assert captions(page) == [f"{rows} rows"] * 2
+        assert len(downloaded(page)) == 2 * rows
+        page.get_by_role("button", name="Show").click()
+        page.wait_for_url("**datetime_from=*")
+        page.wait_for_load_state("networkidle")
+        assert captions(page) == [f"{rows} rows"] * 2
+        assert len(downloaded(page)) == 2 * rows
+
+
+def test_all_of_a_zoomed_chart_is_in_the_download(address: str, browser: Browser) -> None:
+    with tab(browser, f"{address}/locations/2?range=week") as page:
+        page.wait_for_load_state("networkidle")
+        page.get_by_role("button", name="Zoom in").click()
+        page.wait_for_url("**datetime_from=*")
+        page.wait_for_load_state("networkidle")
+        assert captions(page) == ["84 rows"] * 2
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator("#series")).not_to_have_attribute("aria-busy", "true")
+        assert captions(page) == ["84 rows"] * 2
+        assert len(downloaded(page)) == 2 * 84
