@@ -17,7 +17,7 @@ from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.state import StateFile
 from openaq_pipeline.web.server import running
 from tests.reading import folders
-from tests.web.browser import chromium, tab
+from tests.web.browser import chromium, overflow, tab
 from tests.web.served import NOW
 
 ROWS = 24 * 9
@@ -92,3 +92,16 @@ def test_all_of_a_zoomed_chart_is_in_the_download(address: str, browser: Browser
         expect(page.locator("#series")).not_to_have_attribute("aria-busy", "true")
         assert captions(page) == ["84 rows"] * 2
         assert len(downloaded(page)) == 2 * 84
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_squares_of_a_young_calendar_are_no_larger_than_those_of_a_year(
+    address: str, browser: Browser, width: int
+) -> None:
+    with tab(browser, f"{address}/locations/1", size=(width, 800)) as page:
+        expect(page.locator(".calendar")).to_have_count(2)
+        for drawn in page.locator(".calendar svg").all():
+            box = drawn.bounding_box()
+            assert box
+            assert 80 < box["height"] < 120
+        assert overflow(page) <= 0

@@ -31,8 +31,8 @@ class Range(NamedTuple):
 def asked_range(given: Mapping[str, str], clock: tzinfo, newest: datetime) -> Range:
     """Return the span that `range`, `datetime_from` and `datetime_to` ask for; times without a zone are the station's.
 
-    A named span ends with the minute of the newest row: the page's fields know whole minutes, and asked again by them it
-    must be the same span. Raises `ConfigError` for what is no time or ends before it begins.
+    A named span ends with the minute of the newest row: the page's fields know whole minutes, and asked again by them
+    it must be the same span. Raises `ConfigError` for what is no time or ends before it begins.
     """
     begins, ends = given.get("datetime_from"), given.get("datetime_to")
     if begins or ends:
