@@ -16,6 +16,7 @@ from openaq_pipeline.settings import Settings
 from openaq_pipeline.storage.metadata import Metadata
 from openaq_pipeline.storage.state import StateFile
 from openaq_pipeline.web.server import running
+from openaq_pipeline.web.wording import number
 from tests.reading import folders
 from tests.web.browser import chromium, overflow, tab
 from tests.web.served import NOW
@@ -105,3 +106,11 @@ def test_the_squares_of_a_young_calendar_are_no_larger_than_those_of_a_year(
             assert box
             assert 80 < box["height"] < 120
         assert overflow(page) <= 0
+
+
+def test_the_script_writes_numbers_as_the_server_does(address: str, browser: Browser) -> None:
+    some = [7, -12, 1.125, 0.0184, 1.005, 1.015, 0.9996, 9.995, 999.5, 1234.5, -1234567.8, 9999999.0, 1 / 3]
+    values = [sign * value * 10.0**power for value in some for power in range(-14, 14) for sign in (1, -1)]
+    values += [0.0, -0.0, 5e-324, 1.7e308, -1e-12]
+    with tab(browser, address) as page:
+        assert page.evaluate("values => values.map(figure)", values) == list(map(number, values))

@@ -9,11 +9,18 @@ const ink = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+// A measured value with three digits that count, or all in front of the point: just as `wording.number` writes it.
 function figure(value) {
   if (value === null || value === undefined) return "–";
+  const [mantissa, exponent] = value.toExponential(2).split("e"), power = Number(exponent);
+  if (power < -6 || power >= 7) return `${mantissa}e${power}`.replaceAll("-", "−");
+  const [whole, ...rest] = value.toFixed(Number.isInteger(value) ? 0 : Math.max(0, 2 - power)).split(".");
+  return [whole.replace(/\B(?=(\d{3})+$)/g, ","), ...rest].join(".").replace("-", "−");
+}
+
+function tick(value) {
   const size = Math.abs(value);
-  const digits = size >= 100 || Number.isInteger(value) ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
-  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+  return size >= 1e7 || (size && size < 1e-6) ? figure(value) : value.toLocaleString("en", { maximumSignificantDigits: 6 }).replace("-", "−");
 }
 
 async function asked(address, what) {
@@ -205,7 +212,7 @@ function charts() {
       cursor: { sync: { key: "time" }, drag: { x: true, y: false, setScale: false }, points: { size: 7 }, bind: { dblclick: () => () => { load(usual); return null; } } },
       axes: [
         { ...axis, space: 70, values: [[31536e3, "{YYYY}", ...[null, ...none]], [2419200, "{MMM}", "\n{YYYY}", ...none], [86400, "{D} {MMM}", "\n{YYYY}", ...none], [60, "{HH}:{mm}", day + " {YYYY}", null, day, null, null, null, 1], [1, "{HH}:{mm}:{ss}", day, null, day, null, null, null, 1]] },
-        { ...axis, size: 56, space: 34, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en", { maximumSignificantDigits: 6 }).replace("-", "−")) },
+        { ...axis, size: 56, space: 34, values: (_, ticks) => ticks.map(tick) },
       ],
       series: [{}, { stroke: ink("series"), width: 1.5, spanGaps: false, points: { size: 4, fill: ink("series") } }],
       hooks: {
