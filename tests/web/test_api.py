@@ -85,6 +85,15 @@ def test_locations_are_filtered_sorted_and_paged(page: Served, query: str, ids: 
     assert [each["id"] for each in page.json(f"/api/v1/locations?{query}")["results"]] == ids
 
 
+def test_an_index_says_of_what_it_is_made_in_the_api_and_on_the_page(page: Served) -> None:
+    found = {each["parameter"]: each["aqi"] for each in page.json("/api/v1/locations/1/latest")["results"]}
+    assert found["pm25"]["basis"] == "NowCast"
+    assert found["o3"]["basis"] in {"1 hour", "8 hours"}
+    status = page.get("/").text
+    assert 'title="Basis: NowCast"' in status
+    assert f"(basis: {found['o3']['basis']})" in status
+
+
 def test_measurements_are_the_rows_of_file_and_history_page_by_page(page: Served) -> None:
     rows = as_json(page.rows[1])
     first = page.json("/api/v1/locations/1/measurements?limit=1000")
