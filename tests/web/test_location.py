@@ -114,3 +114,27 @@ def test_the_script_writes_numbers_as_the_server_does(address: str, browser: Bro
     values += [0.0, -0.0, 5e-324, 1.7e308, -1e-12]
     with tab(browser, address) as page:
         assert page.evaluate("values => values.map(figure)", values) == list(map(number, values))
+
+
+def test_the_keys_lead_back_from_where_there_is_no_row(address: str, browser: Browser) -> None:
+    with tab(browser, f"{address}/locations/1?range=day") as page:
+        expect(page.locator(".uplot")).to_have_count(2)
+        page.locator(".plot").first.focus()
+        for _ in range(3):
+            before = page.url
+            page.keyboard.press("ArrowRight")
+            expect(page).not_to_have_url(before)
+        expect(page.locator("#charts .none")).to_be_visible()
+        expect(page.locator("#charts")).to_be_focused()
+        page.keyboard.press("0")
+        expect(page.locator(".uplot")).to_have_count(2)
+
+
+def test_enter_opens_the_place_of_the_map_that_was_stepped_to_also_after_a_zoom(address: str, browser: Browser) -> None:
+    with tab(browser, f"{address}/map") as page:
+        page.wait_for_load_state("networkidle")
+        page.locator("#canvas").press("n")
+        page.locator("#canvas").press("+")
+        page.locator("#canvas").press("ArrowLeft")
+        page.locator("#canvas").press("Enter")
+        page.wait_for_url("**/locations/1")

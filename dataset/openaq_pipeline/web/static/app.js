@@ -155,8 +155,10 @@ function charts() {
 
   function draw(data) {
     const ids = new Set(data.series.map((each) => String(each.sensors_id)));
+    const held = document.activeElement;
     for (const old of $$(".chart")) if (!ids.has(old.dataset.sensor)) { plots.get(old.dataset.sensor)?.destroy(); plots.delete(old.dataset.sensor); old.remove(); }
     $(".none", box)?.remove();
+    if (held?.isConnected === false) box.focus({ preventScroll: true }); // it hears the keys as the chart did that is gone
     if (!data.series.length) box.append(made("p", "No row is stored from then.", "none"));
     for (const each of data.series) one(each);
     list(data.series);
