@@ -9,6 +9,7 @@ from typing import NamedTuple
 from openaq_pipeline.errors import ConfigError
 from openaq_pipeline.model import Window
 from openaq_pipeline.reading import moments
+from openaq_pipeline.web.addresses import time_in
 
 SPANS: dict[str, timedelta | None] = {
     "day": timedelta(days=1),
@@ -34,7 +35,7 @@ def asked_range(given: Mapping[str, str], clock: tzinfo, newest: datetime) -> Ra
     A named span ends with the minute of the newest row: the page's fields know whole minutes, and asked again by them
     it must be the same span. Raises `ConfigError` for what is no time or ends before it begins.
     """
-    begins, ends = given.get("datetime_from"), given.get("datetime_to")
+    begins, ends = (time_in(given.get(name, "")) for name in ("datetime_from", "datetime_to"))
     if begins or ends:
         return Range(None, moments.window(begins or None, ends or None, clock))
     name = given.get("range", USUAL)
