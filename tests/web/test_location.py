@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
@@ -138,3 +139,21 @@ def test_enter_opens_the_place_of_the_map_that_was_stepped_to_also_after_a_zoom(
         page.locator("#canvas").press("ArrowLeft")
         page.locator("#canvas").press("Enter")
         page.wait_for_url("**/locations/1")
+
+
+def test_a_huge_value_is_no_wider_than_a_phone(tmp_path: Path, browser: Browser) -> None:
+    rows = folders.series(1, NOW - timedelta(hours=5), 6)
+    huge = [msgspec.structs.replace(row, value=row.value and row.value * 1.4e308) for row in rows]
+    folders.store(tmp_path, 1, huge, None)
+    metadata, state = Metadata(tmp_path), StateFile(tmp_path)
+    metadata.put(folders.location(1))
+    state.put(1, LocationState(NOW, NOW, None, {11: SensorState(watermark=NOW)}))
+    metadata.save()
+    state.save()
+    with running(Settings(locations=[1], data_dir=tmp_path)) as served, tab(browser, served, size=(360, 800)) as page:
+        expect(page.locator(".value b").first).to_contain_text("e308")
+        assert overflow(page) <= 0
+        page.goto(f"{served}/locations/1?range=all")
+        expect(page.locator(".uplot")).to_have_count(2)
+        expect(page.locator(".summary").first).to_contain_text("e308")
+        assert overflow(page) <= 0
