@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from unicodedata import normalize
 from urllib.parse import quote
 
 import msgspec
@@ -85,6 +87,15 @@ def test_locations_are_filtered_sorted_and_paged(page: Served, query: str, ids: 
     assert [each["id"] for each in page.json(f"/api/v1/locations?{query}")["results"]] == ids
 
 
+def test_an_index_says_of_what_it_is_made_in_the_api_and_on_the_page(page: Served) -> None:
+    found = {each["parameter"]: each["aqi"] for each in page.json("/api/v1/locations/1/latest")["results"]}
+    assert found["pm25"]["basis"] == "NowCast"
+    assert found["o3"]["basis"] in {"1 hour", "8 hours"}
+    status = page.get("/").text
+    assert 'title="Basis: NowCast"' in status
+    assert f"(basis: {found['o3']['basis']})" in status
+
+
 def test_measurements_are_the_rows_of_file_and_history_page_by_page(page: Served) -> None:
     rows = as_json(page.rows[1])
     first = page.json("/api/v1/locations/1/measurements?limit=1000")
@@ -122,6 +133,32 @@ def test_a_window_is_downloaded_as_csv_json_and_parquet(page: Served) -> None:
     headers = answers["csv"].headers
     assert headers["Content-Disposition"] == 'attachment; filename="location_2.csv"'
     assert headers["Link"] == '</api/v1/locations/2>; rel="license"'
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("datetime_from=2026-11-01&datetime_to=2026-11-07", "location_2_2026-11-01_2026-11-07"),
+        ("datetime_from=2026-11-01T00:00Z&datetime_to=2026-11-07T06:00Z", "location_2_2026-11-01_2026-11-07"),
+        ("datetime_to=0001-01-01T00:00Z", "location_2"),
+        ("datetime_to=9999-12-31", "location_2"),
+    ],
+)
+def test_a_file_is_called_by_the_days_that_were_asked_for(page: Served, query: str, name: str) -> None:
+    answer = page.get(f"/api/v1/locations/2/measurements?format=csv&{query}")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}.csv"'
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_letter_with_a_mark_is_found_however_it_is_stored_and_typed(tmp_path: Path, stored: Any, asked: Any) -> None:
+    metadata = Metadata(tmp_path)
+    metadata.put(folders.location(1, name=normalize(stored, "Zürich Kaserne")))
+    metadata.save()
+    with running(settings(tmp_path)) as address:
+        words = {"search": normalize(asked, "ZÜRICH")}
+        found = requests.get(f"{address}/api/v1/locations", params=words, timeout=20).json()["results"]
+    assert [each["id"] for each in found] == [1]
 
 
 def test_the_documents_measurement_is_the_one_on_disk() -> None:

@@ -58,6 +58,7 @@ def test_what_the_asker_has_is_not_sent_again(page: Served, path: str) -> None:
     tag = page.get(path).headers["ETag"]
     again = page.get(path, **{"If-None-Match": f'"other", {tag}'})
     assert (again.status_code, again.content) == (304, b"")
+    assert page.get(path, **{"If-None-Match": tag.removeprefix("W/")}).status_code == 304
     assert page.get(path, **{"If-None-Match": '"other"'}).status_code == 200
 
 
@@ -67,6 +68,24 @@ def test_a_tag_stands_for_what_is_compressed_too(page: Served, path: str) -> Non
     assert tag.startswith('W/"')
     again = page.get(path, **{"If-None-Match": tag, "Accept-Encoding": "identity"})
     assert (again.status_code, again.headers["ETag"], again.headers["Vary"]) == (304, tag, "Accept-Encoding")
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/openmetrics-text", "application/openmetrics-text"),
+        ("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+         "application/openmetrics-text"),
+        ("text/plain;version=0.0.4;q=0.3, application/openmetrics-text; q=0.5", "application/openmetrics-text"),
+        ("application/openmetrics-text;q=0", "text/plain"),
+        ("application/openmetrics-text;q=0.000,*/*", "text/plain"),
+        ("application/openmetrics-text;version=1.0.0;q=0.5, text/plain;version=0.0.4;q=0.9", "text/plain"),
+        ("application/openmetrics-text;q=0.5, text/plain", "text/plain"),
+        ("", "text/plain"),
+    ],
+)  # fmt: skip
+def test_a_scrape_gets_the_format_that_it_prefers(page: Served, accept: str, kind: str) -> None:
+    assert page.get("/metrics", Accept=accept).headers["Content-Type"].partition(";")[0] == kind
 
 
 @pytest.mark.parametrize("version", ["x", "1.x", "", "1.0.0\xe9", "9" * 5_000])

@@ -125,6 +125,7 @@ def test_a_list_that_is_asked_for_wrongly_is_shown_all_the_same(read: Folder, se
     "span",
     [
         "datetime_from=0001-01-01", "datetime_to=9999-12-31", "datetime_from=0001-01-01&datetime_to=9999-12-31",
+        "datetime_from=0001-01-01T00:01Z&datetime_to=9999-12-31T23:59:59Z",
         "datetime_from=2025-01-01T00:00&datetime_to=2025-01-01T00:00", "range=all", "most_points=0",
         "most_points=9999999",
     ],
@@ -134,6 +135,14 @@ def test_the_ends_of_time_are_a_range_too(read: Folder, serve: Serve, span: str)
     get = serve(read.data, locations=read.ids)
     get(f"/locations/{first}?{span}")
     json.loads(get(f"/locations/{first}/series.json?{span}"))
+
+
+def test_a_time_in_the_address_may_name_its_zone_as_to_the_api(read: Folder, serve: Serve) -> None:
+    (first, _) = read.ids
+    get, begins = serve(read.data, locations=read.ids), "datetime_from=2026-11-01T00:00:00+05:45"
+    found = json.loads(get(f"/locations/{first}/series.json?{begins}"))
+    assert datetime.fromtimestamp(found["first"], UTC) == datetime(2026, 10, 31, 18, 15, tzinfo=UTC)
+    get(f"/locations/{first}?{begins}")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -14,6 +15,9 @@ from openaq_pipeline.monitoring.alerts import Book
 from openaq_pipeline.monitoring.metrics import RunMetrics, Totals
 from openaq_pipeline.reports import Health
 from openaq_pipeline.settings import AlertSettings
+
+WEIGHT = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
+"""How much a type is wanted, from 0 to 1 (RFC 9110, 12.4.2)."""
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -45,10 +49,22 @@ def answer(figures: Figures, accept: str) -> tuple[bytes, str]:
     OpenMetrics where it is asked for, else Prometheus' own text format.
     """
     try:
-        encoder, content_type = choose_encoder(accept)
+        encoder, content_type = choose_encoder(_preferred(accept))
     except (TypeError, ValueError):  # a version in it is no number
         encoder, content_type = choose_encoder("")
     return encoder(_Registry(figures)), content_type
+
+
+def _preferred(accept: str) -> str:
+    """Return an `Accept` header by the weights in it, as far as Prometheus' own text: the library passes them over."""
+    asked = sorted(filter(_weight, accept.split(",")), key=_weight, reverse=True)
+    own = next((place for place, each in enumerate(asked) if each.split(";")[0].strip() == "text/plain"), len(asked))
+    return ",".join(asked[: own + 1])
+
+
+def _weight(accepted: str) -> float:
+    found = WEIGHT.search(accepted)
+    return float(found[1]) if found else 1.0
 
 
 class _Registry(CollectorRegistry):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -22,7 +22,7 @@ from openaq_pipeline.web.failures import Failure
 from openaq_pipeline.web.look import Look
 from openaq_pipeline.web.rendering import render
 from openaq_pipeline.web.views import calendar_drawing, location
-from openaq_pipeline.web.views.range import SPANS, Range, asked_range
+from openaq_pipeline.web.views.range import SPANS, Range, asked_range, minute_before, minute_from
 from openaq_pipeline.web.views.status import WORDS
 from openaq_pipeline.web.wording import coordinates, number_in, plain, stamp
 
@@ -146,7 +146,7 @@ def _page(request: Request, look: Look, station: Station) -> HTMLResponse:
         "range": shown,
         "spans": list(SPANS),
         "from_field": _field(first, station.clock),
-        "to_field": _field(last, station.clock),
+        "to_field": _field(last, station.clock, closing=True),
         "charts": location.charts(found),
         "odd": location.odd_rows(found, station.clock),
         "download": lambda form: _address(station.id, form, shown.window),
@@ -160,22 +160,27 @@ def _page(request: Request, look: Look, station: Station) -> HTMLResponse:
 
 
 def _ends(window: Window, found: tuple[Series, ...]) -> tuple[datetime | None, datetime | None]:
-    """Return where a window begins and ends; of an open one, where its rows do; None: there is none."""
+    """Return where a window begins and ends; of an open one, the whole minutes around its rows; None: there is none."""
     times = [each.times for each in found if each.times]
     first = min((each[0] for each in times), default=None)
     last = max((each[-1] for each in times), default=None)
-    begins = window.start if window.start > EARLIEST else _moment(first, window)
-    ends = window.end if window.end < LATEST else _moment(last, window)
+    begins: datetime | None = window.start
+    if window.start == EARLIEST:  # a window is without its start: it has to be before the first row
+        begins = None if first is None else minute_before(datetime.fromtimestamp(first, UTC))
+    ends: datetime | None = window.end
+    if window.end == LATEST:
+        ends = None if last is None else minute_from(datetime.fromtimestamp(last, UTC))
     return begins, ends
 
 
-def _moment(seconds: int | None, window: Window) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, window.start.tzinfo)
-
-
-def _field(moment: datetime | None, clock: ZoneInfo) -> str:
-    """Return a moment as a field of a form has it."""
-    return "" if moment is None else f"{moment.astimezone(clock):%Y-%m-%dT%H:%M}"
+def _field(moment: datetime | None, clock: ZoneInfo, *, closing: bool = False) -> str:
+    """Return a moment as a field of a form has it: to the minute, never so that less is asked for than is shown."""
+    if moment is None:
+        return ""
+    try:
+        return f"{(minute_from(moment) if closing else moment).astimezone(clock):%Y-%m-%dT%H:%M}"
+    except OverflowError:  # the ends of the calendar
+        return ""
 
 
 def _address(location_id: int, form: str, window: Window) -> str:

@@ -119,8 +119,9 @@ class _Reply:
         if "etag" not in headers:
             # Weak: it stands for what is said, whether it is compressed or not.
             headers["ETag"] = f'W/"{blake2b(message.get("body", b""), digest_size=12).hexdigest()}"'
-        held = [each.strip() for each in self._asked.get("if-none-match", "").split(",")]
-        if headers["ETag"] not in held and "*" not in held:
+        # Tags are compared as if all were weak (RFC 9110, 13.1.2): caches may have taken the mark away.
+        held = [each.strip().removeprefix("W/") for each in self._asked.get("if-none-match", "").split(",")]
+        if headers["ETag"].removeprefix("W/") not in held and "*" not in held:
             return message
         start["status"] = 304
         headers.add_vary_header(ENCODING)

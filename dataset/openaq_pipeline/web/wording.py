@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
+from math import isfinite
 from urllib.parse import urlsplit
 
 from markupsafe import Markup, escape
@@ -70,13 +72,29 @@ def parameter(name: str | None) -> str:
     return PARAMETERS.get(name or "", plain(name, 40)) or "unknown parameter"
 
 
+THREE_DIGITS = Context(prec=3, rounding=ROUND_HALF_UP)
+LEAST_POWER, MOST_POWER = -6, 7
+"""A value beyond these powers of ten is written as one."""
+
+
 def number(value: float | None) -> str:
-    """Return a measured value with three digits that count, or all in front of the point; `–` for none."""
+    """Return a measured value with three digits that count, or all in front of the point; `–` for none.
+
+    Powers of ten stand for what is tiny or huge: `1.70e308`. `figure` of the script writes just the same.
+    """
     if value is None:
         return "–"
-    size = abs(value)
-    digits = 0 if size >= 100 or float(value).is_integer() else 1 if size >= 10 else 2 if size >= 1 else 3
-    return f"{value:,.{digits}f}".replace("-", "−")
+    amount = float(value) + 0.0  # there is no zero below zero
+    return (_figures(amount) if isfinite(amount) else str(amount)).replace("-", "−")
+
+
+def _figures(value: float) -> str:
+    rounded = THREE_DIGITS.create_decimal_from_float(value)
+    power = rounded.adjusted()
+    if not LEAST_POWER <= power < MOST_POWER:
+        return f"{rounded:.2e}".replace("e+", "e")
+    digits = 0 if value.is_integer() else max(0, 2 - power)
+    return f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,f}"
 
 
 def count(value: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
 
@@ -14,6 +13,7 @@ from openaq_pipeline.model import Window
 from openaq_pipeline.places import MAX_RADIUS_METRES
 from openaq_pipeline.reading.moments import window
 from openaq_pipeline.reports import LocationStatus
+from openaq_pipeline.web.addresses import time_in
 from openaq_pipeline.web.api.models import Meta
 
 LARGEST_ID = 2**31 - 1
@@ -30,8 +30,7 @@ SensorId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="OpenAQ's `senso
 
 def _moment(given: object) -> str:
     """Return a date or time as text; raises `ValueError` for what is none."""
-    # In an address a plus sign is a space, which stands nowhere else in front of an offset.
-    text = re.sub(r" (\d\d:\d\d)$", r"+\1", str(given).strip())
+    text = time_in(str(given))
     try:
         window(text, None)
     except ConfigError as error:

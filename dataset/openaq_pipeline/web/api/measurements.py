@@ -195,7 +195,9 @@ def _spans(window: Window, years: list[int]) -> Iterator[Window]:
 
 
 def _name(location_id: int, window: Window) -> str:
-    ends = [f"{each:%Y-%m-%d}" for each in (window.start, window.end) if 1 < each.year < 9999]
+    """Return what a file is called; what ends at midnight ends with the day before."""
+    ends = [f"{window.start:%Y-%m-%d}"] if window.start.year > 1 else []
+    ends += [f"{window.end - datetime.resolution:%Y-%m-%d}"] if 1 < window.end.year < 9999 else []
     return "_".join([f"location_{location_id}", *ends])
 
 

@@ -141,6 +141,9 @@ class Index(Answer):
     value: int = Field(description="From 0.", examples=[102])
     category: str = Field(examples=["Unhealthy for Sensitive Groups"])
     level: int = Field(description="The category, from 0 (good) to 5 (hazardous).", examples=[2])
+    basis: str = Field(
+        description="What was averaged: `NowCast`, `1 hour`, `8 hours` or `24 hours`.", examples=["NowCast"]
+    )
 
 
 class Latest(Answer):
@@ -156,7 +159,7 @@ class Latest(Answer):
     has_flags: bool | None = Field(description="Whether OpenAQ flags it; null: the source does not say.")
     issues: list[str] = Field(description="Quality rules that it broke, usually none.", examples=[[]])
     day: list[float | None] = Field(description="The means of the last 24 hours, oldest first; null: no measurement.")
-    aqi: Index | None = Field(description="The index now (NowCast for particles); null: not defined, or too few hours.")
+    aqi: Index | None = Field(description="The index now; null: not defined, or too few hours.")
 
 
 class Latests(Answer):

@@ -9,11 +9,18 @@ const ink = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+// A measured value with three digits that count, or all in front of the point: just as `wording.number` writes it.
 function figure(value) {
   if (value === null || value === undefined) return "–";
+  const [mantissa, exponent] = value.toExponential(2).split("e"), power = Number(exponent);
+  if (power < -6 || power >= 7) return `${mantissa}e${power}`.replaceAll("-", "−");
+  const [whole, ...rest] = value.toFixed(Number.isInteger(value) ? 0 : Math.max(0, 2 - power)).split(".");
+  return [whole.replace(/\B(?=(\d{3})+$)/g, ","), ...rest].join(".").replace("-", "−");
+}
+
+function tick(value) {
   const size = Math.abs(value);
-  const digits = size >= 100 || Number.isInteger(value) ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
-  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+  return size >= 1e7 || (size && size < 1e-6) ? figure(value) : value.toLocaleString("en", { maximumSignificantDigits: 6 }).replace("-", "−");
 }
 
 async function asked(address, what) {
@@ -148,14 +155,16 @@ function charts() {
 
   function draw(data) {
     const ids = new Set(data.series.map((each) => String(each.sensors_id)));
+    const held = document.activeElement;
     for (const old of $$(".chart")) if (!ids.has(old.dataset.sensor)) { plots.get(old.dataset.sensor)?.destroy(); plots.delete(old.dataset.sensor); old.remove(); }
     $(".none", box)?.remove();
+    if (held?.isConnected === false) box.focus({ preventScroll: true }); // it hears the keys as the chart did that is gone
     if (!data.series.length) box.append(made("p", "No row is stored from then.", "none"));
     for (const each of data.series) one(each);
     list(data.series);
     if (data.first !== null) {
       $("[name=datetime_from]").value = field(data.first);
-      $("[name=datetime_to]").value = field(data.last);
+      $("[name=datetime_to]").value = field(data.last + 59); // rounded up: the newest row may be seconds past the minute
       for (const link of $$("[data-format]")) link.href = `/api/v1${path}/measurements?${new URLSearchParams({ format: link.dataset.format, datetime_from: iso(data.first), datetime_to: iso(data.last) })}`;
       $("#said").textContent = `Shown: ${printed.format(data.first * 1000)} to ${printed.format(data.last * 1000)}`;
     }
@@ -205,7 +214,7 @@ function charts() {
       cursor: { sync: { key: "time" }, drag: { x: true, y: false, setScale: false }, points: { size: 7 }, bind: { dblclick: () => () => { load(usual); return null; } } },
       axes: [
         { ...axis, space: 70, values: [[31536e3, "{YYYY}", ...[null, ...none]], [2419200, "{MMM}", "\n{YYYY}", ...none], [86400, "{D} {MMM}", "\n{YYYY}", ...none], [60, "{HH}:{mm}", day + " {YYYY}", null, day, null, null, null, 1], [1, "{HH}:{mm}:{ss}", day, null, day, null, null, null, 1]] },
-        { ...axis, size: 56, space: 34, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en", { maximumSignificantDigits: 6 }).replace("-", "−")) },
+        { ...axis, size: 56, space: 34, values: (_, ticks) => ticks.map(tick) },
       ],
       series: [{}, { stroke: ink("series"), width: 1.5, spanGaps: false, points: { size: 4, fill: ink("series") } }],
       hooks: {
@@ -265,7 +274,8 @@ function charts() {
   function zoom(from, to) {
     const middle = (from + to) / 2, half = Math.max(to - from, LEAST_SECONDS) / 2;
     const now = Date.now() / 1000 + 86400 * 400;
-    load(new URLSearchParams({ datetime_from: iso(Math.max(0, Math.floor(middle - half))), datetime_to: iso(Math.min(now, Math.ceil(middle + half))) }));
+    const minute = (seconds, round) => iso(round(seconds / 60) * 60);
+    load(new URLSearchParams({ datetime_from: minute(Math.max(0, middle - half), Math.floor), datetime_to: minute(Math.min(now, middle + half), Math.ceil) }));
   }
 
   function move(how) {

@@ -166,14 +166,19 @@
     if (p === hover && !aloud) return;
     hover = p;
     canvas.style.cursor = p ? "pointer" : "grab";
-    if (p) {
-      tip.textContent = words(p);
-      frame.append(tip);
-      tip.style.left = `${clamp(sx(p.x) - tip.offsetWidth / 2, 4, Math.max(4, frame.clientWidth - tip.offsetWidth - 4))}px`;
-      tip.style.top = `${clamp(sy(p.y) - 42, 4, frame.clientHeight - 30)}px`;
-      if (aloud) said.textContent = words(p);
-    } else tip.remove();
+    if (p) tip.textContent = words(p);
+    if (p && aloud) said.textContent = words(p);
+    placeTip();
     again();
+  }
+
+  // Puts the tip to its point, if that is in sight.
+  function placeTip() {
+    const x = hover ? sx(hover.x) : -1, y = hover ? sy(hover.y) : -1;
+    if (x < 0 || y < 0 || x > frame.clientWidth || y > frame.clientHeight) return tip.remove();
+    frame.append(tip);
+    tip.style.left = `${clamp(x - tip.offsetWidth / 2, 4, Math.max(4, frame.clientWidth - tip.offsetWidth - 4))}px`;
+    tip.style.top = `${clamp(y - 42, 4, frame.clientHeight - 30)}px`;
   }
 
   function nearest(x, y, within = NEAREST) {
@@ -184,7 +189,7 @@
 
   let due = 0;
   const again = () => { due ||= requestAnimationFrame(() => { due = 0; paint(); }); };
-  const go = (x, y, scale) => { view = { x: clamp(x, 0, 1), y: clamp(y, 0.05, 0.95), scale: clamp(scale, least(), most()) }; tip.remove(); hover = null; again(); };
+  const go = (x, y, scale) => { view = { x: clamp(x, 0, 1), y: clamp(y, 0.05, 0.95), scale: clamp(scale, least(), most()) }; placeTip(); again(); };
   const open = (p) => { location.href = `/locations/${p.id}`; };
 
   function zoom(factor, px = frame.clientWidth / 2, py = frame.clientHeight / 2) {

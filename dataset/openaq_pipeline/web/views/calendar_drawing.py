@@ -17,6 +17,12 @@ STEP, SIDE = 11, 9
 LEFT, TOP = 26, 14
 """Room for the names of the days and the months."""
 
+SCALE = 1.2
+"""Pixels of a drawing's unit where there is room: of few weeks the squares are no larger than of many."""
+
+FEW_WEEKS = 13
+"""So many have room in a narrow column, beside the calendars of other sensors."""
+
 LISTED_DAYS = 100
 
 KINDS = {letter: kind for kind, letter in LETTERS.items()}
@@ -70,6 +76,16 @@ class Sheet(NamedTuple):
     months: list[tuple[int, str]]
     first: date
     sensors: list[Drawn]
+
+    @property
+    def pixels(self) -> int:
+        """Return how wide it is where there is room."""
+        return round(self.width * SCALE)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Say whether it is of few weeks."""
+        return self.width <= LEFT + FEW_WEEKS * STEP
 
     @property
     def words(self) -> dict[str, str]:
