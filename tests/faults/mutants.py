@@ -303,11 +303,18 @@ MUTANTS = (
     Mutant(
         "the end of what was told to nobody is told",
         "monitoring/alerts.py",
-        "        if closed.told is not None:\n",
+        "        if closed.told is not None and not assessment.drops(key):\n",
         "        if True:\n            closed = replace(closed, told=closed.told or closed.condition.severity)\n",
         "tests/alerts/test_book_properties.py"
         "::test_each_beginning_is_told_once_and_each_that_was_told_has_its_end_told",
         long=True,
+    ),
+    Mutant(
+        "a location that was not asked has recovered",
+        "monitoring/conditions.py",
+        "        if self.only_some and self._is_beyond(key):\n",
+        "        if False:\n",
+        "tests/doors/test_chosen_locations.py::test_a_silent_location_that_was_not_asked_is_as_silent_as_before",
     ),
     Mutant(
         "a digest is told with every look",
