@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,19 +29,27 @@ SEALED = NOW.replace(day=1, hour=0) - timedelta(days=40)
 HOURS = 24 * 100
 
 
-def fill(folder: Path) -> dict[int, list[Measurement]]:
-    """Lay out two stations with a hundred days of hourly rows each; return the rows by station."""
-    rows = {}
+def lay_out(
+    folder: Path, rows: Mapping[int, Sequence[Measurement]], sealed_to: datetime | None = None
+) -> dict[int, list[Measurement]]:
+    """Lay out stations of two sensors each, read up to their newest row; return what is stored of them."""
+    stored = {}
     state, metadata = StateFile(folder), Metadata(folder)
-    for location_id in (1, 2):
-        rows[location_id] = folders.store(
-            folder, location_id, folders.series(location_id, NOW - timedelta(hours=HOURS - 1), HOURS), SEALED
-        )
+    for location_id, some in rows.items():
+        stored[location_id] = folders.store(folder, location_id, some, sealed_to)
         metadata.put(folders.location(location_id))
-        sensors = {location_id * 10 + place: SensorState(watermark=NOW) for place in (1, 2)}
-        state.put(location_id, LocationState(NOW, NOW, None, sensors))
+        newest = max(row.datetime for row in some)
+        sensors = {location_id * 10 + place: SensorState(watermark=newest) for place in (1, 2)}
+        state.put(location_id, LocationState(NOW, newest, None, sensors))
     metadata.save()
     state.save()
+    return stored
+
+
+def fill(folder: Path) -> dict[int, list[Measurement]]:
+    """Lay out two stations with a hundred days of hourly rows each; return the rows by station."""
+    first = NOW - timedelta(hours=HOURS - 1)
+    rows = lay_out(folder, {number: folders.series(number, first, HOURS) for number in (1, 2)}, SEALED)
     for hours in (3, 2, 1):
         place = outcome(1), outcome(2, "partial" if hours == 2 else "ok", "it answers 500" if hours == 2 else None)
         history.append(folder, run(NOW - timedelta(hours=hours), *place), NOW)

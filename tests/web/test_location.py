@@ -12,15 +12,12 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from openaq_pipeline.model import LocationState, SensorState
 from openaq_pipeline.settings import Settings
-from openaq_pipeline.storage.metadata import Metadata
-from openaq_pipeline.storage.state import StateFile
 from openaq_pipeline.web.server import running
 from openaq_pipeline.web.wording import number
 from tests.reading import folders
 from tests.web.browser import chromium, overflow, tab
-from tests.web.served import NOW
+from tests.web.served import NOW, lay_out
 
 ROWS = 24 * 9
 SECONDS = {1: 0, 2: 42}
@@ -37,22 +34,10 @@ def browser() -> Iterator[Browser]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Pages of two stations with nine days of hourly rows of two sensors each."""
     folder = tmp_path_factory.mktemp("location")
-    fill(folder)
+    begins = NOW - timedelta(hours=ROWS)
+    lay_out(folder, {key: folders.series(key, begins + timedelta(seconds=late), ROWS) for key, late in SECONDS.items()})
     with running(Settings(locations=list(SECONDS), data_dir=folder)) as served:
         yield served
-
-
-def fill(folder: Path) -> None:
-    state, metadata = StateFile(folder), Metadata(folder)
-    for location_id, seconds in SECONDS.items():
-        newest = NOW - timedelta(hours=1) + timedelta(seconds=seconds)
-        first = newest - timedelta(hours=ROWS - 1)
-        folders.store(folder, location_id, folders.series(location_id, first, ROWS), None)
-        metadata.put(folders.location(location_id))
-        sensors = {location_id * 10 + place: SensorState(watermark=newest) for place in (1, 2)}
-        state.put(location_id, LocationState(NOW, newest, None, sensors))
-    metadata.save()
-    state.save()
 
 
 def captions(page: Page) -> list[str]:
@@ -144,12 +129,7 @@ def test_enter_opens_the_place_of_the_map_that_was_stepped_to_also_after_a_zoom(
 def test_a_huge_value_is_no_wider_than_a_phone(tmp_path: Path, browser: Browser) -> None:
     rows = folders.series(1, NOW - timedelta(hours=5), 6)
     huge = [msgspec.structs.replace(row, value=row.value and row.value * 1.4e308) for row in rows]
-    folders.store(tmp_path, 1, huge, None)
-    metadata, state = Metadata(tmp_path), StateFile(tmp_path)
-    metadata.put(folders.location(1))
-    state.put(1, LocationState(NOW, NOW, None, {11: SensorState(watermark=NOW)}))
-    metadata.save()
-    state.save()
+    lay_out(tmp_path, {1: huge})
     with running(Settings(locations=[1], data_dir=tmp_path)) as served, tab(browser, served, size=(360, 800)) as page:
         expect(page.locator(".value b").first).to_contain_text("e308")
         assert overflow(page) <= 0

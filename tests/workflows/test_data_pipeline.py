@@ -173,6 +173,20 @@ def test_the_same_station_polled_elsewhere_is_brought_together_row_by_row(
     assert git(fork.origin, "rev-list", "--merges", "data") == ""
 
 
+def test_a_branch_that_somebody_makes_during_the_first_run_is_gone_on_with(fork: Fork, openaq: Running) -> None:
+    def push(_workspace: Path) -> None:
+        person = fork.folder / "person"
+        git(fork.folder, "init", "--quiet", "--initial-branch=data", str(person))
+        (person / "README.md").write_text("The air of our town.\n")
+        git(person, "add", "--all")
+        git(person, "commit", "--quiet", "--message", "A word to our visitors")
+        git(person, "push", "--quiet", fork.url, "data")
+
+    assert_well(fork.run(before={"Keep the data": push}))
+    assert [subject[-9:] for subject in fork.commits()] == ["0 revised", " visitors"]
+    assert len(fork.rows(ids(openaq)[0])) == ROWS
+
+
 def test_what_others_took_out_of_a_history_they_wrote_anew_stays_out(fork: Fork, openaq: Running) -> None:
     fork.run()
     late, (first, second) = add_late_row(openaq), ids(openaq)
